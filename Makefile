@@ -1,0 +1,63 @@
+# The only setup is python3 (3.11 or newer). `make test` makes .venv by itself.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+# A CPU build of PyTorch is enough for `make bench`; name its index here: TORCH='--index-url URL torch'.
+TORCH ?= 'torch>=2.6'
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+INSTALLED := .venv/.installed-$(VERSION)
+# uv where there is one, else pip. Both install the versions of constraints.txt.
+UV := $(shell command -v uv 2>/dev/null)
+PIP := $(PY) -m pip install -qq --no-input --no-compile --disable-pip-version-check
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PIP)) --constraint constraints.txt
+
+.PHONY: help venv test soak lint format demo bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+venv: $(INSTALLED)  ## .venv with everything that tests, lint and demo need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) is $(or $(VERSION),missing), restore_jax needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || [ -n "$(UV)" ] || { \
+	  echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt install python$(VERSION)-venv" >&2; exit 1; }
+	@echo "Installing into .venv, once: $(if $(UV),under a minute with uv,two to four minutes with pip)"
+	@[ "$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$(VERSION)" ] || rm -rf .venv
+	@$(if $(UV),$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+	@$(INSTALL) --editable '.[dev,export]'
+	@touch $@
+
+test: $(INSTALLED)  ## all tests that take seconds
+	$(PY) -m pytest -m "not soak" -n 2 --dist loadfile
+
+soak: $(INSTALLED)  ## the tests that take minutes
+	$(PY) -m pytest -m soak
+
+lint: $(INSTALLED)  ## ruff and pyright
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pyright
+
+format: $(INSTALLED)  ## let ruff repair what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+demo: $(INSTALLED)  ## the life of a model: train, distil, restore, export
+	$(PY) -m experiments.lifecycle
+
+bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
+	@$(INSTALL) $(TORCH)
+	@set -e; for file in benchmarks/[a-z]*.py; do \
+	  module=$$(basename $$file .py); echo "benchmarks.$$module"; $(PY) -m benchmarks.$$module; done
+
+lock:  ## constraints.txt anew, from today's releases (needs uv)
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra export pyproject.toml \
+	  --no-annotate --custom-compile-command "make lock" --output-file constraints.txt
+
+clean:  ## remove .venv, caches and outputs
+	rm -rf .venv .pytest_cache .ruff_cache outputs dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

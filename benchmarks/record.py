@@ -1,0 +1,51 @@
+"""Where a benchmark's figures go: one JSON line on the screen, and a file that says how they came about."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+ROOT = pathlib.Path(__file__).parent.parent
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "deepinv", "onnxruntime", "tensorflow-cpu")
+
+
+def record(benchmark: str, figures: dict[str, float], protocol: str) -> None:
+    """Prints `figures` as the last line and writes `results/<benchmark>.json`, whole or not at all."""
+    page = {
+        "benchmark": benchmark,
+        "figures": figures,
+        "protocol": protocol,
+        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "libraries": _versions(),
+        "utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    path = ROOT / "results" / f"{benchmark}.json"
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(page, indent=2) + "\n")
+    partial.replace(path)
+    print(json.dumps(figures), flush=True)
+
+
+def _versions() -> dict[str, str]:
+    installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    return {name: installed[name] for name in LIBRARIES if name in installed}
+
+
+def _cpu_model() -> str:
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        return subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    return f"{commit or 'none'}{'-dirty' if git('status', '--porcelain', '--untracked-files=no') else ''}"

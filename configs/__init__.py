@@ -1,0 +1,1 @@
+"""What is trained: plain dicts, importing nothing from the package."""

@@ -1,0 +1,1 @@
+"""How results are made: launchers, and one folder a study."""

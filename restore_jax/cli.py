@@ -1,0 +1,170 @@
+"""The command `restore-jax`: each subcommand a little glue around what the library does.
+
+restore-jax photo IN... -o OUT --model WORKDIR     restore photographs with a trained run
+restore-jax train CONFIG --workdir DIR             as `python -m experiments.train`
+restore-jax evaluate WORKDIR                       measure a run on its held-out photographs
+restore-jax export WORKDIR --to tflite -o FILE     one graph for a phone
+restore-jax show degrade SPEC --image IN -o OUT    what a degradation does to a picture
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def photo(args: argparse.Namespace) -> None:
+    """Restores files, one by one; a bad file is named and the others go on."""
+    import jax
+    import numpy as np
+    from tqdm import tqdm
+
+    from restore_jax.core import Observation
+    from restore_jax.infer.load import load
+    from restore_jax.infer.tile import Tile
+    from restore_jax.photo.read import PhotoError, read
+    from restore_jax.photo.write import write
+
+    restorer = Tile(load(args.model), args.tile, args.overlap)
+    folder = len(args.inputs) > 1 or args.output.is_dir()
+    if folder:
+        args.output.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for path in tqdm(args.inputs, desc="photo", unit="photo"):
+        try:
+            y = read(path).astype(np.float32) / 255
+            x_hat = restorer(jax.random.key(args.seed), Observation(y=y))
+            write(args.output / f"{path.stem}.png" if folder else args.output, x_hat)
+        except PhotoError as error:
+            tqdm.write(str(error), file=sys.stderr)
+            failed += 1
+    if failed:
+        raise SystemExit(f"{failed} of {len(args.inputs)} photographs could not be restored.")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains the `get_config()` of a config file, or goes on with it."""
+    from restore_jax.train.loop import Interrupted
+    from restore_jax.train.loop import train as run
+
+    spec = importlib.util.spec_from_file_location("config", args.config)
+    if spec is None or spec.loader is None or not args.config.exists():
+        raise ValueError(f"{args.config} is not a Python file with get_config().")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path.cwd()))  # configs share fragments, from the folder they are started in
+    spec.loader.exec_module(module)
+    try:
+        run(module.get_config(), args.workdir)
+    except Interrupted as stopped:
+        print(stopped.message)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints PSNR and SSIM of a run on its held-out photographs."""
+    from restore_jax.evaluate.protocol import Protocol
+    from restore_jax.evaluate.run import evaluate as run
+    from restore_jax.infer.load import load
+    from restore_jax.infer.tile import Tile
+    from restore_jax.train.checkpoint import read
+
+    config, _, step = read(args.workdir)
+    restorer = Tile(load(args.workdir), args.tile, args.overlap)
+    protocol = Protocol(config["heldout_set"] or config["train_set"], config["degrade"], multiple=restorer.scale)
+    for row in run(restorer, protocol):
+        print("{photograph:<20} {psnr:7.3f} dB  SSIM {ssim:.4f}".format(**row))
+    print(f"step {step}, protocol {protocol.stamp()['hash']}")
+
+
+def export(args: argparse.Namespace) -> None:
+    """Writes a run's restorer as one graph; for TFLite, checks the file against JAX."""
+    from restore_jax.export.graph import restorer_graph
+    from restore_jax.infer.load import load
+
+    graph = restorer_graph(load(args.workdir), *args.size)
+    _writer(args.to)(graph, args.output)
+    inputs = ", ".join(f"{name} {spec.shape}" for name, spec in graph.inputs.items())
+    print(f"{args.output}: {inputs} -> {graph.output}")
+
+
+def _writer(to: str) -> Callable[[Any, Path], Path]:
+    from restore_jax.export import coreml, stablehlo, tflite
+
+    return {"tflite": tflite.to_tflite, "coreml": coreml.to_coreml, "stablehlo": stablehlo.to_stablehlo}[to]
+
+
+def show(args: argparse.Namespace) -> None:
+    """Draws x, y, A^T y and A^+ y of a degradation side by side."""
+    import jax
+    import numpy as np
+
+    from restore_jax.build import build
+    from restore_jax.core import pinv
+    from restore_jax.evaluate.figure import panels
+    from restore_jax.photo.read import read
+    from restore_jax.photo.write import write
+
+    spec = json.loads(args.spec) if args.spec.startswith("{") else {"name": args.spec}
+    x = read(args.image).astype(np.float32)[: args.crop, : args.crop] / 255
+    obs = jax.jit(build(spec))(jax.random.key(args.seed), x)
+    pictures = {"x": x, "y": obs.y}
+    if obs.operator is not None:
+        pictures |= {"A.adjoint(y)": obs.operator.adjoint(obs.y), "pinv(A, y)": pinv(obs.operator, obs.y)}
+    write(args.output, panels({k: np.asarray(v) for k, v in pictures.items()}, str(spec), columns=len(pictures)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="restore-jax", description="Generative image restoration in JAX.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        one = commands.add_parser(run.__name__, help=(run.__doc__ or "").splitlines()[0], description=run.__doc__)
+        one.set_defaults(run=run)
+        return one
+
+    def tiles(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--tile", type=int, default=128, help="side of a tile, in pixels of the input (128)")
+        one.add_argument("--overlap", type=int, default=24, help="overlap of tiles, in pixels of the input (24)")
+
+    one = command(photo)
+    one.add_argument("inputs", nargs="+", type=Path, metavar="IN")
+    one.add_argument("-o", "--output", type=Path, required=True, help="a file, or a folder for several")
+    one.add_argument("--model", required=True, metavar="WORKDIR", help="the workdir of a training run")
+    one.add_argument("--seed", type=int, default=0)
+    tiles(one)
+    one = command(train)
+    one.add_argument("config", type=Path, help="a Python file with get_config()")
+    one.add_argument("--workdir", required=True)
+    one = command(evaluate)
+    one.add_argument("workdir")
+    tiles(one)
+    one = command(export)
+    one.add_argument("workdir")
+    one.add_argument("--to", choices=("tflite", "coreml", "stablehlo"), default="tflite")
+    one.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="of the input")
+    one.add_argument("-o", "--output", type=Path, required=True)
+    one = command(show)
+    one.add_argument("what", choices=("degrade",))
+    one.add_argument("spec", help="a name such as degrade.blur.GaussianBlur, or a whole spec as JSON")
+    one.add_argument("--image", type=Path, required=True)
+    one.add_argument("--crop", type=int, default=256, help="the upper left square that is shown (256)")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("-o", "--output", type=Path, required=True)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a subcommand; what a user can mend ends in one line on stderr and status 1."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"restore-jax: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

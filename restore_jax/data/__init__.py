@@ -1,0 +1,1 @@
+"""Photographs -> batches, deterministic given (seed, step), without TensorFlow."""

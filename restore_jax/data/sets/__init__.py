@@ -1,0 +1,1 @@
+"""Photographs by number, one source a file."""

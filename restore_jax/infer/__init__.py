@@ -1,0 +1,1 @@
+"""Restorer -> Restorer: everything that deploys."""

@@ -1,0 +1,1 @@
+"""Ways to learn a restorer: `init`, `loss`, `restorer`. Every family ends in `(key, Observation) -> x_hat`."""

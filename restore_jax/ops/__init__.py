@@ -1,0 +1,1 @@
+"""Array -> array: no keys, no parameters."""

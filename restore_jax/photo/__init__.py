@@ -1,0 +1,1 @@
+"""Files <-> arrays: faithful to what the photographer saw."""

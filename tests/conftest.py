@@ -1,0 +1,27 @@
+"""What all tests share: strict broadcasting, shapes checked at run time, a key, the shared folder."""
+
+from pathlib import Path
+
+import jax
+import jaxtyping
+import pytest
+
+# Arrays of different rank never broadcast by accident: `per_image` says it where it is meant.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Every `Float[Array, "*b h w c"]` in a signature or a dataclass is checked in tests, and only there.
+jaxtyping.install_import_hook("restore_jax", "beartype.beartype")
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of photographs and peers' weights beside the repository, where there is one."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("../shared is not here")
+    return folder

@@ -1,0 +1,332 @@
+"""The laws of every degradation, and of every operator that an observation carries. Members are discovered.
+
+Tolerances follow from eps, the rounding of the dtype, and n = 12, the longest inner product of a separable
+operator; |.| is the Euclidean norm.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import restore_jax.degrade
+from restore_jax.build import build, examples, spec_of
+from restore_jax.core import Operator, pinv, prox
+
+SHAPE = (8, 12, 3)
+N = 12
+EPS = 1.2e-7
+BATCH = 64
+KEYS = jax.random.split(jax.random.key(0), BATCH)
+CG_TOLERANCE = 1e-6  # the relative residual at which the default solve stops
+
+
+def label(spec):
+    """`Chain(steps=GaussianBlur(std=1.0)+Gaussian(std=0.1))`."""
+    if isinstance(spec, dict):
+        fields = ",".join(f"{k}={label(v)}" for k, v in spec.items() if k != "name")
+        return f"{spec['name'].rpartition('.')[2]}({fields})"
+    if isinstance(spec, tuple):
+        return "+".join(label(item) for item in spec)
+    return f"{spec:.3g}" if isinstance(spec, float) else str(spec)
+
+
+def picture(double=False):
+    """A picture with black, white and everything between."""
+    x = np.random.default_rng(7).uniform(size=SHAPE)
+    x[0], x[1] = 0.0, 1.0
+    return jnp.asarray(x, jnp.float64 if double else jnp.float32)
+
+
+def carries(spec):
+    return jax.eval_shape(build(spec), jax.random.key(0), picture())
+
+
+SPECS = examples("restore_jax.degrade")
+LINEAR = [spec for spec in SPECS if carries(spec).operator is not None]
+CLEAN = [spec for spec in LINEAR if carries(spec).noise_std is None]
+# A noise_std of one number is what was drawn; one a pixel is an estimate from y, which its own test judges.
+WHITE = [spec for spec in LINEAR if getattr(carries(spec).noise_std, "shape", None) == ()]
+
+every = pytest.mark.parametrize("spec", SPECS, ids=label)
+linear = pytest.mark.parametrize("spec", LINEAR, ids=label)
+both_precisions = pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+regs = pytest.mark.parametrize("reg", [1e-2, 1.0])
+
+# The programs here run for microseconds, so that compiling without optimisation is worth four fifths of the time.
+jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+
+# One trace for all operators of one kind: that their leaves are leaves pays here already.
+forward = jit(lambda a, x: a(x))
+adjoint = jit(lambda a, y: a.adjoint(y))
+solve = jit(lambda a, r, reg: a.solve(r, reg))
+normal_matrix = jit(lambda a, basis: jax.vmap(lambda e: a.adjoint(a(e)))(basis))
+project = jit(lambda a, x: a(pinv(a, a(x))))
+nearest = jit(prox)
+
+
+def distance(x, a, z, y, rho):
+    return jnp.sum((a(x) - y) ** 2) + rho * jnp.sum((x - z) ** 2)
+
+
+objective = jit(distance)
+slope = jit(jax.grad(distance))
+
+
+def norm(x):
+    return np.linalg.norm(np.asarray(x, np.float64))
+
+
+def random(seed, like):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=like.shape), like.dtype)
+
+
+def leaves(obs):
+    """What a restorer sees, without the operator."""
+    return jax.tree.leaves((obs.y, obs.noise_std, obs.cond))
+
+
+@functools.cache
+def _observed(said, double):
+    spec = next(one for one in SPECS if repr(one) == said)
+
+    def observe(key, x):
+        obs = build(spec)(key, x)
+        return sum((jnp.sum(leaf) for leaf in leaves(obs)), 0.0), obs
+
+    xs = jnp.tile(picture(double), (BATCH, 1, 1, 1))
+    (_, obs), gradient = jit(jax.vmap(jax.value_and_grad(observe, argnums=1, has_aux=True)))(KEYS, xs)
+    return obs, gradient
+
+
+def observed(spec, double=False):
+    """A batch of observations of one picture under `KEYS`, and the gradient of all they show with respect to it."""
+    return _observed(repr(spec), double)
+
+
+def at(obs, i):
+    return jax.tree.map(lambda leaf: leaf[i], obs)
+
+
+def operator_of(spec, double):
+    """The operator that `spec` draws, the eps it works in, and what its solve may leave besides rounding."""
+    operator = at(observed(spec, double)[0].operator, 0)
+    closed_form = type(operator).solve is not Operator.solve
+    return operator, 2.3e-16 if double else EPS, 0.0 if closed_form else CG_TOLERANCE
+
+
+def assert_equal(a, b, atol=0.0):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=0, atol=atol)
+
+
+def test_every_degradation_has_an_example():
+    """A degradation is a public class that is called with (key, x)."""
+    found = set()
+    for info in pkgutil.walk_packages(restore_jax.degrade.__path__, "restore_jax.degrade."):
+        module = importlib.import_module(info.name)
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            here = cls.__module__ == info.name and not name.startswith("_")
+            if here and list(inspect.signature(cls.__call__).parameters)[1:] == ["key", "x"]:
+                found.add(f"{info.name.removeprefix('restore_jax.')}.{name}")
+    assert found == {spec["name"] for spec in SPECS}
+
+
+def test_no_suite_is_empty():
+    assert LINEAR and CLEAN and WHITE
+    assert len(LINEAR) < len(SPECS), "no example has lost its operator, so nothing tests that case"
+
+
+@every
+def test_spec_goes_round(spec):
+    degrade = build(spec)
+    assert build(spec_of(degrade)) == degrade
+
+
+# The key and the transformations of JAX
+
+
+@every
+def test_is_a_function_of_the_key(spec):
+    assert_equal(build(spec)(KEYS[0], picture()), build(spec)(KEYS[0], picture()))
+
+
+@every
+def test_jit_and_vmap_change_nothing(spec):
+    """Products of n <= 12 weights that sum to about 1 on values up to 1, twice (rows, columns): 2 n eps."""
+    together, _ = observed(spec)
+    for i in range(3):
+        assert_equal(at(together, i), build(spec)(KEYS[i], picture()), atol=2 * N * EPS)
+
+
+@every
+@both_precisions
+def test_shapes_and_dtype_are_known_before_it_runs(spec, double):
+    with jax.enable_x64(double):
+        said = jax.eval_shape(build(spec), KEYS[0], picture(double))
+        done = jax.eval_shape(lambda obs: at(obs, 0), observed(spec, double)[0])
+        described = lambda tree: [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+        assert described(said) == described(done)
+        assert jax.tree.structure(said) == jax.tree.structure(done)
+        assert {leaf.dtype for leaf in jax.tree.leaves(done)} == {picture(double).dtype}
+
+
+@every
+def test_gradient_is_finite(spec):
+    _, gradient = observed(spec)
+    assert jnp.all(jnp.isfinite(gradient))
+    assert jnp.any(gradient != 0)
+
+
+# What the observation says of itself
+
+
+@pytest.mark.parametrize("spec", CLEAN, ids=label)
+def test_without_noise_y_is_the_image_of_x(spec):
+    """To the rounding of 2 n terms: a chain's fused operator sums in another order than its steps."""
+    obs = at(observed(spec)[0], 1)
+    np.testing.assert_allclose(obs.y, forward(obs.operator, picture()), rtol=0, atol=2 * N * EPS)
+
+
+@pytest.mark.parametrize("spec", WHITE, ids=label)
+def test_noise_is_white_and_of_the_size_that_is_said(spec):
+    """`(y - A x) / noise_std` has mean 0 +- 1/sqrt(m) and variance 1 +- sqrt(2/m), within 5 standard errors."""
+    obs, _ = observed(spec)
+    whitened = jit(jax.vmap(lambda one: (one.y - one.operator(picture())) / one.noise_std))
+    noise = np.asarray(whitened(obs), np.float64)
+    m = noise.size
+    assert abs(noise.mean()) < 5 / np.sqrt(m)
+    assert abs(noise.var() - 1) < 5 * np.sqrt(2 / m)
+    beside = noise[:, :, 1:] * noise[:, :, :-1]  # neighbours are uncorrelated: products of variance 1
+    assert abs(beside.mean()) < 5 / np.sqrt(beside.size)
+
+
+# The operator
+
+
+@linear
+def test_operator_is_linear(spec):
+    """Either side rounds inner products of n terms in two passes: 2 n eps of the largest value, about 10."""
+    operator, eps, _ = operator_of(spec, False)
+    u, v = random(1, picture()), random(2, picture())
+    together, apart = forward(operator, 2.5 * u - v), 2.5 * forward(operator, u) - forward(operator, v)
+    np.testing.assert_allclose(together, apart, rtol=0, atol=2 * N * eps * 10)
+
+
+@linear
+@both_precisions
+def test_adjoint_is_the_transpose(spec, double):
+    """`<A u, v> = <u, A^T v>`; sqrt(288) eps = 2e-6 of |A u| |v| is the typical rounding of such a sum."""
+    with jax.enable_x64(double):
+        operator, _, _ = operator_of(spec, double)
+        u = random(1, picture(double))
+        image = forward(operator, u)
+        v = random(2, image)
+        error = np.sum(np.multiply(image, v)) - np.sum(np.multiply(u, adjoint(operator, v)))
+        assert abs(error) <= (1e-10 if double else 1e-5) * norm(image) * norm(v)
+
+
+@linear
+@both_precisions
+@regs
+def test_solve_solves(spec, double, reg):
+    """`(A A^T + reg) s = r`, to n eps of `|A A^T + reg| |s|`, where `|s| <= |r| / reg` and `|A| < 1.1`."""
+    with jax.enable_x64(double):
+        operator, eps, left = operator_of(spec, double)
+        r = random(3, forward(operator, picture(double)))
+        s = solve(operator, r, reg)
+        residual = forward(operator, adjoint(operator, s)) + reg * s - r
+        assert norm(residual) <= (left + N * eps * (1.1**2 + reg) / reg) * norm(r)
+
+
+@linear
+def test_solve_takes_a_reg_for_each_pixel(spec):
+    """As samplers ask where the noise varies; to the default solve's tolerance, and rounding as above."""
+    operator, eps, _ = operator_of(spec, False)
+    r = random(3, forward(operator, picture()))
+    reg = 0.5 + jnp.abs(r) / 4
+    s = solve(operator, r, reg)
+    residual = forward(operator, adjoint(operator, s)) + reg * s - r
+    assert norm(residual) <= (CG_TOLERANCE + N * eps * (1.1**2 + reg.max()) / reg.min()) * norm(r)
+
+
+@linear
+@both_precisions
+def test_pseudo_inverse_inverts_what_is_well_conditioned(spec, double):
+    """`A A^+ A x = A x` for x in the span of the singular vectors with `s^2 >= s_max^2 / 100`.
+
+    The eigenvalues of `A A^T` are known to n eps s_max^2, hence their inverses to 100 n eps.
+    """
+    with jax.enable_x64(double):
+        operator, eps, left = operator_of(spec, double)
+        basis = jnp.eye(picture().size, dtype=picture(double).dtype).reshape(-1, *SHAPE)
+        images = np.asarray(normal_matrix(operator, basis), np.float64).reshape(len(basis), -1)
+        s_squared, v = np.linalg.eigh(images)
+        strong = v[:, s_squared >= s_squared[-1] / 100]
+        x = strong @ np.random.default_rng(4).normal(size=strong.shape[1])
+        x = jnp.asarray(x.reshape(SHAPE), basis.dtype)
+        image = forward(operator, x)
+        assert norm(project(operator, x) - image) <= (left + 100 * N * eps) * norm(image)
+
+
+@linear
+@both_precisions
+def test_pseudo_inverse_gives_up_what_it_cannot_know(spec, double):
+    """For any x, `|A A^+ A x - A x|` stays within what directions at the cut can carry.
+
+    A direction with `s^2 < n eps s_max^2` is dropped and one just above it is wrong by all of itself;
+    x enters `A x` there with s, so that either costs at most sqrt(2 n eps) s_max of |x|. Conjugate gradients
+    have no cut: after k = 100 steps their residual on `A x` is that of the best polynomial, |x| s_max / (2 k + 1).
+    """
+    with jax.enable_x64(double):
+        operator, eps, left = operator_of(spec, double)
+        x = random(5, picture(double))
+        bound = 1 / 201 if left else np.sqrt(2 * N * eps)
+        assert norm(project(operator, x) - forward(operator, x)) <= 1.1 * bound * norm(x)
+
+
+@linear
+@both_precisions
+@regs
+def test_prox_is_the_minimiser(spec, double, reg):
+    """Half the slope of `|A x - y|^2 + rho |x - z|^2` there is `A^T` of the solve's residual, bounded as above.
+
+    The slope is also rounded where it is evaluated: by n eps of its two terms.
+    """
+    with jax.enable_x64(double):
+        operator, eps, left = operator_of(spec, double)
+        z = random(6, picture(double))
+        y = random(7, forward(operator, z))
+        x = nearest(operator, z, y, reg)
+        solved = (left + N * eps * (1.1**2 + reg) / reg) * norm(y - forward(operator, z))
+        terms = 1.1 * norm(forward(operator, x) - y) + reg * norm(x - z)
+        assert norm(slope(x, operator, z, y, reg)) / 2 <= 1.1 * solved + N * eps * terms
+        if double:  # float32 cannot tell these heights apart
+            lowest = objective(x, operator, z, y, reg)
+            for seed in range(4):
+                assert objective(x + 1e-3 * random(seed, x), operator, z, y, reg) > lowest
+
+
+@linear
+def test_other_values_do_not_retrace(spec):
+    traces = []
+
+    @jit
+    def restore(operator, y):
+        traces.append(1)
+        return pinv(operator, y)
+
+    batch, _ = observed(spec)
+    for i in range(3):
+        restore(at(batch, i).operator, batch.y[i])
+    restore(jax.tree.map(lambda leaf: 0.5 * leaf, at(batch, 0).operator), batch.y[0])
+    assert len(traces) == 1

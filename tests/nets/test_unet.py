@@ -1,0 +1,67 @@
+"""What is the U-Net's own; what it shares with other nets is in test_laws."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from restore_jax.nets.unet import ResBlock, UNet
+
+SMALL = {"width": 4, "blocks": 1, "embed": 0}
+
+
+def test_a_fresh_net_says_nothing_and_a_fresh_block_is_the_identity(key):
+    x = jax.random.normal(key, (1, 6, 6, 3))
+    net = UNet(**SMALL)
+    np.testing.assert_array_equal(net.apply(net.init(key, x), x), jnp.zeros_like(x))
+    block, embedding = ResBlock(), jnp.ones((1, 5))
+    np.testing.assert_array_equal(block.apply(block.init(key, x, embedding), x, embedding), x)
+
+
+@pytest.mark.parametrize(
+    ("fields", "factor"),
+    [({"multipliers": (1,), "patch": 1}, 1), ({"multipliers": (1, 2), "patch": 2}, 4), ({"multipliers": (1, 1, 2), "patch": 3}, 12)],
+)
+def test_factor_is_the_side_of_the_coarsest_cell(key, fields, factor):
+    """The picture is padded to whole cells inside: 2 x 2 extra pixels, or factor - 1, change no parameter shape."""
+    net = UNet(**SMALL, **fields)
+    assert net.factor == factor
+    for side in (1, factor, factor + 1):
+        x = jnp.zeros((1, side, 2 * side, 3))
+        assert jax.eval_shape(lambda x: net.init_with_output(key, x)[0], x).shape == x.shape
+
+
+def test_receptive_px_of_the_least_net_by_hand():
+    """One level, one block, no folding: four 3x3 convolutions in a row reach 4 pixels."""
+    assert UNet(multipliers=(1,), blocks=1, patch=1).receptive_px == 4
+    # Two levels: 2 ends and 4 block convolutions reach 6, 2 on cells of two reach 4, and the cell itself 1.
+    assert UNet(multipliers=(1, 2), blocks=1, patch=1).receptive_px == 11
+
+
+def test_out_channels_and_condition_channels_are_free(key):
+    x, cond = jnp.zeros((2, 5, 4, 3)), jnp.zeros((2, 5, 4, 7))
+    out, params = jax.eval_shape(lambda: UNet(**SMALL, out_channels=1).init_with_output(key, x, None, cond))
+    assert out.shape == (2, 5, 4, 1)
+    assert params["params"]["stem"]["kernel"].shape == (3, 3, 4 * (3 + 7), 4)
+
+
+def test_embed_zero_has_no_level_in_it(key):
+    x, c_noise = jnp.zeros((2, 4, 4, 3)), jnp.zeros(2)
+
+    def names(embed):
+        tree = jax.eval_shape(UNet(width=4, blocks=1, embed=embed).init, key, x, c_noise)
+        return {part for path, _ in jax.tree_util.tree_leaves_with_path(tree) for part in (p.key for p in path)}
+
+    assert names(8) - names(0) >= {"noise", "film"}
+    assert not names(0) & {"noise", "film"}
+
+
+def test_the_cost_is_what_the_docstring_says(key):
+    """Multiply-adds a pixel, counted by the compiler, for a width at which the 3x3 convolutions are most of it."""
+    net = UNet(width=32, multipliers=(1, 2), blocks=2, patch=2, embed=0)
+    x = jnp.zeros((1, 32, 32, 3))
+    params = jax.eval_shape(net.init, key, x)
+    counted = jax.jit(net.apply).lower(params, x).cost_analysis()["flops"] / 2 / 32**2
+    blocks = [2 * 2 * 2 * 9 * 32**2 / 4, 2 * 2 * 9 * 64**2 / 16]  # level 0 twice, 2 blocks of 2 convolutions
+    # The rest: the ends (9 (12 + 12) 32 / 4), and three 1x1 (a few c^2 / 4), and 7 % missing at the zero borders.
+    assert 0.85 < counted / sum(blocks) < 1.25

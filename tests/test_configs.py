@@ -1,0 +1,58 @@
+"""Every config builds, trains a step, and refuses what is misspelt or of the wrong type."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from restore_jax.build import build, spec_of
+from restore_jax.core import Method
+from restore_jax.train.loop import Config
+from restore_jax.train.step import create_state, make_step
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(p for p in (ROOT / "configs").glob("*.py") if "def get_config" in p.read_text())
+
+
+def get_config(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_a_config_trains_a_step(path):
+    raw = get_config(path)
+    raw.method.net.update(width=8, blocks=1)  # the recipe's own net, narrow
+    config = Config.parse(raw)
+    method, degrade = build(config.method), build(config.degrade)
+    assert isinstance(method, Method)
+    assert spec_of(build(spec_of(method))) == spec_of(method)
+    optimizer = build(config.optim).transform(config.batch_size, config.images)
+    state = create_state(method, degrade, optimizer, jax.random.key(0), (32, 32, 3))
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    after, metrics = jax.jit(make_step(method, degrade, optimizer, config.ema_half_life_images))(state, images)
+    assert np.isfinite(float(metrics["loss"]))
+    assert int(after.step) == 1
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_a_config_is_locked(path):
+    config = get_config(path)
+    with pytest.raises(AttributeError, match="Did you mean"):
+        config.batchsize = 3
+    with pytest.raises(TypeError):
+        config.batch_size = "many"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_the_recipe_is_in_the_docstring(path):
+    text = path.read_text()
+    assert f"--config configs/{path.name}" in text.split('"""')[1]
+
+
+def test_there_are_three():
+    assert {"regression", "diffusion", "consistency"} <= {p.stem for p in FILES}
