@@ -34,8 +34,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 test: $(INSTALLED)  ## all tests that take seconds
 	$(PY) -m pytest -m "not soak" -n 2 --dist loadfile
 
-soak: $(INSTALLED)  ## the tests that take minutes
-	$(PY) -m pytest -m soak
+soak: $(INSTALLED)  ## every test, fully optimised, and those that take minutes
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PY) -m pytest
 
 lint: $(INSTALLED)  ## ruff and pyright
 	$(PY) -m ruff check .

@@ -13,7 +13,7 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     return run(
         label="consistency",
-        images=12_000,
+        images=5_000,
         method={
             "name": "methods.regression.Regression",
             "scale": 2,
@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 "q": 2.0,
                 "k": 8.0,
                 "b": 5.0,  # 1 / sigma: the paper's 1 is for pixels of deviation 0.5, these have 0.1
-                "stage_steps": 150,
+                "stage_steps": 100,
             },
             "metric": {"name": "metrics.pixel.PseudoHuber", "c": 0.01},
             "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (1.0, 0.1), "start": "image"},

@@ -12,7 +12,7 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     return run(
         label="diffusion",
-        images=24_000,
+        images=10_000,
         method={
             "name": "methods.regression.Regression",
             "scale": 2,

@@ -28,15 +28,15 @@ def run(**fields: object) -> ConfigDict:
         "heldout_set": {"name": "data.sets.embedded.Embedded", "split": "heldout"},
         "degrade": BLUR_X2_NOISE25,
         "seed": 0,
-        "batch_size": 16,
+        "batch_size": 8,
         "crop_px": 64,
         "ema_half_life_images": 1_000,
         "parallel": {"name": "train.parallel.Single"},
         "start": "",
         "teacher": "",
         "log_every_images": 320,
-        "checkpoint_every_images": 1_600,
-        "preview_every_images": 4_800,
+        "checkpoint_every_images": 1_000,
+        "preview_every_images": 2_000,
         "keep": 2,
     }
-    return ConfigDict({**shared, **fields})
+    return ConfigDict({**shared, **fields}).lock()

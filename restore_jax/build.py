@@ -72,7 +72,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f" There are: {', '.join(words)}." if words else ""
 
 
-def _make(name: str, fields: dict[str, Any], where: str) -> Any:
+def _make(name: Any, fields: dict[str, Any], where: str) -> Any:
     maker = _find(name, where)
     parameters = _parameters(maker)
     for field, value in fields.items():
@@ -88,7 +88,7 @@ def _make(name: str, fields: dict[str, Any], where: str) -> Any:
     return maker(**fields)
 
 
-def _find(name: str, where: str) -> Any:
+def _find(name: Any, where: str) -> Any:
     """The class or function that `name` names, ours first."""
     if not isinstance(name, str) or "." not in name:
         raise SpecError(

@@ -114,7 +114,7 @@ class Observation:
     noise_std: Any = None
     cond: Mapping[str, Any] = struct.field(default_factory=dict)
 
-    def with_cond(self, **arrays: Array) -> "Observation":
+    def with_cond(self, **arrays: Any) -> "Observation":
         """The same observation with more conditions."""
         return self.replace(cond={**self.cond, **arrays})
 

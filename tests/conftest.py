@@ -1,6 +1,11 @@
 """What all tests share: strict broadcasting, shapes checked at run time, a key, the shared folder."""
 
+import os
 from pathlib import Path
+
+# Most of a test's time is LLVM's. Tests compile quickly and run slowly, here and in the processes they start;
+# `make soak` runs them all again as users' programs are compiled.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import jaxtyping

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from restore_jax.core import Metric, Observation, Restorer
+from restore_jax.core import Metric, Observation
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.metrics.psnr import Psnr
 from restore_jax.metrics.ssim import Ssim
@@ -16,7 +16,7 @@ METRICS: dict[str, Metric] = {"psnr": Psnr(), "ssim": Ssim()}
 
 
 def evaluate(
-    restorer: Restorer,
+    restorer: Callable[[Any, Observation], Any],
     protocol: Protocol,
     metrics: dict[str, Metric] | None = None,
     progress: Callable[[int, int], None] | None = None,

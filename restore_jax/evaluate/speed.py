@@ -1,15 +1,17 @@
 """Seconds a megapixel."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from restore_jax.core import Observation, Restorer
+from restore_jax.core import Observation
 
 
-def s_per_mp(restorer: Restorer, y: Float[np.ndarray, "h w c"], repeats: int = 5) -> float:
+def s_per_mp(restorer: Callable[[Any, Observation], Any], y: Float[np.ndarray, "h w c"], repeats: int = 5) -> float:
     """Seconds for one output megapixel: the least of `repeats` restorations of `y`, compiled and warm.
 
     The restorer is called as it stands: hand over a compiled one (`infer.tile.Tile`, `jax.jit`). The

@@ -24,7 +24,7 @@ from restore_jax.core import Keys, Observation, Restorer, normal, split
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
     """`restorer`, applied to tiles of `tile_px` x `tile_px` pixels of y, `batch` at a time.
 

@@ -88,7 +88,7 @@ class Regression:
         return Sampled(self, params, sampler or self.sampler)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, so that jax.jit takes it as it is
 class Sampled:
     """The restorer `sampler(key, denoiser(params, obs), obs)`."""
 

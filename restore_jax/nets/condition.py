@@ -25,8 +25,8 @@ def sinusoids(t: Float[Array, "*b"], n: int, low: float = 0.25, high: float = 16
     Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.5; the bound on the
     frequencies: Lu & Song 2024 (sCM), section 4.1.
     """
-    w = jnp.geomspace(low, high, n, dtype=jnp.float32)
-    angle = t.astype(jnp.float32)[..., None] * w.reshape((1,) * t.ndim + (n,))
+    t = t.astype(jnp.promote_types(t.dtype, jnp.float32))
+    angle = jnp.multiply.outer(t, jnp.geomspace(low, high, n, dtype=t.dtype))
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 

@@ -104,16 +104,25 @@ def depthwise_conv(x: Float[Array, "*b h w c"], kernel: Float[Array, "k k 1 c"])
 
 
 def _shifted_products(x: Array, kernel: Array) -> Array:
-    """`D(x, kernel)`: padding the products, not `x`, lets all nine be one loop with no copy of `x`."""
+    """`D(x, kernel)`: k^2 products in one loop; padding them, not `x`, spares a copy of `x`.
+
+    The loop is a branch, taken unless the kernel is all zeros. The compiler fuses nothing across a
+    branch: without it, it would weave the loop into each user of the output (the two halves of a
+    gate, their gradients) and compute it again for every one of them.
+    """
     k, r, dtype = kernel.shape[0], kernel.shape[0] // 2, x.dtype
-    x, kernel = at_least_float32(x, kernel)
-    out = None
-    for u in range(k):
-        for v in range(k):
-            edges = [(0, 0, 0)] * (x.ndim - 3) + [(r - u, u - r, 0), (r - v, v - r, 0), (0, 0, 0)]
-            shifted = lax.pad(x * per_channel(kernel[u, v, 0], x), jnp.zeros((), x.dtype), edges)
-            out = shifted if out is None else out + shifted
-    return out.astype(dtype)
+
+    def products(x, kernel):
+        x, kernel = at_least_float32(x, kernel)
+        out = None
+        for u in range(k):
+            for v in range(k):
+                edges = [(0, 0, 0)] * (x.ndim - 3) + [(r - u, u - r, 0), (r - v, v - r, 0), (0, 0, 0)]
+                shifted = lax.pad(x * per_channel(kernel[u, v, 0], x), jnp.zeros((), x.dtype), edges)
+                out = shifted if out is None else out + shifted
+        return out.astype(dtype)
+
+    return lax.cond(kernel.any(), products, lambda x, kernel: jnp.zeros_like(x), x, kernel)
 
 
 def _correlate_rows(x: Array, g: Array, *, k: int) -> Array:
@@ -123,17 +132,15 @@ def _correlate_rows(x: Array, g: Array, *, k: int) -> Array:
     the columns are summed once, at the end. The next block rides in the loop's state: sliced inside
     the sums, its moving address would keep the compiler from vectorising them.
     """
-    *_, h, w, c = x.shape
-    r, dtype = k // 2, x.dtype
+    (h, w, c), r, dtype = x.shape[-3:], k // 2, x.dtype
     rows = next(n for n in (4, 3, 2, 1) if h % n == 0)
     x, g = (a.reshape(-1, h, w, c) for a in at_least_float32(x, g))
+    x = jnp.pad(x, [(0, 0), (r, r), (r, r), (0, 0)])
     b, blocks = x.shape[0], h // rows
-    x = jnp.pad(x, [(0, 0), (r, r), (r, r), (0, 0)]).reshape(b, h + 2 * r, (w + 2 * r) * c)
-    g = g.reshape(b, h, w * c)
 
     def block(i):
         def cut(a, n):
-            return lax.dynamic_slice(a, (i // blocks, i % blocks * rows, 0), (1, n, a.shape[-1]))[0]
+            return lax.dynamic_slice(a, (i // blocks, i % blocks * rows, 0, 0), (1, n, *a.shape[2:])).reshape(n, -1)
 
         return cut(x, rows + 2 * r), cut(g, rows)
 
@@ -204,13 +211,17 @@ batching.primitive_batchers[depthwise_correlate_p] = functools.partial(_batch_as
 # ---------------------------------------------------------------------------------------------
 
 
-def pointwise_conv(x: Float[Array, "*b h w ci"], kernel: Float[Array, "ci co"]) -> Float[Array, "*b h w co"]:
-    """`out[i, j] = x[i, j] @ kernel`: a 1x1 convolution, as one dot over the flattened pixels.
+def pointwise_conv(
+    x: Float[Array, "*b h w ci"], kernel: Float[Array, "ci co"], bias: Float[Array, " co"] | None = None
+) -> Float[Array, "*b h w co"]:
+    """`out[i, j] = x[i, j] @ kernel + bias`: a 1x1 convolution, as one dot over the flattened pixels.
 
     Costs ci co multiply-adds a pixel. The dot of a 4-D array is the same number, and its gradient
-    takes four times as long on a CPU.
+    takes four times as long on a CPU; a bias added to the 4-D output has its gradient computed twice.
     """
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+    out = x.reshape(-1, x.shape[-1]) @ kernel
+    out = out if bias is None else out + bias[None]
+    return out.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -330,8 +341,7 @@ class PointwiseConv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = pointwise_conv(x, kernel)
-        return y if bias is None else y + per_channel(bias, y)
+        return pointwise_conv(x, kernel, bias)
 
 
 class LayerNorm(nn.Module):

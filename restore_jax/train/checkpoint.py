@@ -151,7 +151,8 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
     return {k: v for name, item in pairs for k, v in _flat(item, f"{path}.{name}" if path else str(name)).items()}
 
 
-_DISK = ("RESOURCE_EXHAUSTED", "No space left", "Permission denied", "PERMISSION_DENIED")  # tensorstore's words
+# The words of those who write for us and do not raise OSError.
+_DISK = ("No space left", "RESOURCE_EXHAUSTED", "quota exceeded", "File too large", "ermission denied")
 
 
 def _is_disk_trouble(error: BaseException | None) -> bool:

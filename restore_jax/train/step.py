@@ -36,7 +36,7 @@ def create_state(
     return TrainState(step=step, params=params, ema=ema, opt_state=opt_state, key=key_run, frozen=frozen or {})
 
 
-def ema_decay(step: Array, batch_size: int, half_life_images: float) -> Float[Array, ""]:
+def ema_decay(step: Array, batch_size: int, half_life_images: int) -> Float[Array, ""]:
     """`0.5^(batch / half_life)`, less at the start so that the first parameters are soon forgotten.
 
     Reference: Karras et al. 2022 (EDM), appendix F.1 (half-life); Adam's TensorFlow warm-up (1 + k) / (10 + k).
@@ -48,7 +48,7 @@ def make_step(
     method: Method,
     degrade: Degradation,
     optimizer: optax.GradientTransformation,
-    ema_half_life_images: float,
+    ema_half_life_images: int,
     axis: str | None = None,
 ) -> StepFn:
     """The step for one device, or, with `axis`, for its share of the batch in a mapped computation.

@@ -54,7 +54,7 @@ def test_ode_follows_the_flow_from_the_noise_it_is_given(world, key):
 def test_ode_samples_the_prior(world, key):
     n = 20_000
     white = Observation(y=jnp.zeros((n, *SHAPE)))
-    x = run(Ode(Heun(), Karras(0.002, 80.0), 40), key, world.denoise, white)
+    x = run(Ode(Heun(), Karras(0.0005, 80.0), 200), key, world.denoise, white)
     assert_moments(world, x, start=80.0)
 
 
@@ -79,10 +79,10 @@ def assert_moments(world, x, start):
     z /= np.sqrt(world.eigenvalues)
     # Sampling starts from N(1/2, start^2) and not from N(mean, L + start^2): a mean off by
     # |mean - 1/2| / start < 0.3 / 80 deviations, and a variance by eigenvalue / start^2 < 1e-4.
-    # Forty Heun steps are off by a few 1e-3 (test above, 64 steps: 4e-3 in pictures of deviation 0.5).
+    # Heun in 200 steps answers variances 0.2 % off at most: its gain on each eigenvalue, worked out by hand.
     assert (np.abs(z.mean(0)) < 4.5 / np.sqrt(n) + 0.3 / start).all()
     error = np.sqrt((1 + np.eye(D)) / n)
-    assert (np.abs(np.cov(z.T) - np.eye(D)) < 4.5 * error + 0.01).all()
+    assert (np.abs(np.cov(z.T) - np.eye(D)) < 4.5 * error + 0.002).all()
 
 
 # ------------------------------------------------------------------------------- laws of every sampler

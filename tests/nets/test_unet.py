@@ -11,16 +11,20 @@ SMALL = {"width": 4, "blocks": 1, "embed": 0}
 
 
 def test_a_fresh_net_says_nothing_and_a_fresh_block_is_the_identity(key):
-    x = jax.random.normal(key, (1, 6, 6, 3))
-    net = UNet(**SMALL)
-    np.testing.assert_array_equal(net.apply(net.init(key, x), x), jnp.zeros_like(x))
-    block, embedding = ResBlock(), jnp.ones((1, 5))
-    np.testing.assert_array_equal(block.apply(block.init(key, x, embedding), x, embedding), x)
+    x, embedding = jax.random.normal(key, (1, 6, 6, 3)), jnp.ones((1, 5))
+    out, _ = jax.jit(UNet(**SMALL, multipliers=(1,)).init_with_output)(key, x)
+    np.testing.assert_array_equal(out, jnp.zeros_like(x))
+    out, _ = jax.jit(ResBlock().init_with_output)(key, x, embedding)
+    np.testing.assert_array_equal(out, x)
 
 
 @pytest.mark.parametrize(
     ("fields", "factor"),
-    [({"multipliers": (1,), "patch": 1}, 1), ({"multipliers": (1, 2), "patch": 2}, 4), ({"multipliers": (1, 1, 2), "patch": 3}, 12)],
+    [
+        ({"multipliers": (1,), "patch": 1}, 1),
+        ({"multipliers": (1, 2), "patch": 2}, 4),
+        ({"multipliers": (1, 1, 2), "patch": 3}, 12),
+    ],
 )
 def test_factor_is_the_side_of_the_coarsest_cell(key, fields, factor):
     """The picture is padded to whole cells inside: 2 x 2 extra pixels, or factor - 1, change no parameter shape."""

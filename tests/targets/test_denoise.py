@@ -18,10 +18,10 @@ def world(key) -> GaussianWorld:
     return GaussianWorld.draw(key, (2, 2, 2))
 
 
-def supervision(world, target=Denoise(LogNormal(std=0.6))):
+def supervision(world):
     key_x, key = jax.random.split(jax.random.key(1))
     x = world.sample(key_x, N)
-    return target(key, lambda *_: None, TrainState(0, {}, {}, (), key), Observation(y=x), x)
+    return Denoise(LogNormal(std=0.6))(key, lambda *_: None, TrainState(0, {}, {}, (), key), Observation(y=x), x)
 
 
 TESTS = {

@@ -4,7 +4,6 @@ Parameters are the name of a map of the Gaussian world: the teacher is its "deno
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -30,7 +29,9 @@ def world(key) -> GaussianWorld:
     return GaussianWorld.draw(key, (2, 2, 2), low=0.05)
 
 
-def supervision(world, target, ema="consistency", student="student", key=jax.random.key(1)):
+def supervision(world, target, ema="consistency", student="student"):
+    key = jax.random.key(1)
+
     def net(name, x, sigma, obs):
         return getattr(world, name)(x, sigma)
 
@@ -47,7 +48,9 @@ def residual(world, target, **state) -> np.ndarray:
 
 
 def local_order(world, step) -> float:
-    coarse, fine = (np.sqrt(np.mean(residual(world, ConsistencyDistillation(SCHEDULE, n, step)) ** 2)) for n in (32, 64))
+    coarse, fine = (
+        np.sqrt(np.mean(residual(world, ConsistencyDistillation(SCHEDULE, n, step)) ** 2)) for n in (32, 64)
+    )
     return np.log2(coarse / fine)
 
 

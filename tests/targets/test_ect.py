@@ -18,7 +18,6 @@ import pytest
 from restore_jax.core import Observation, TrainState
 from restore_jax.diffusion.schedule import LogNormal
 from restore_jax.diffusion.solver import slope
-from restore_jax.targets import ect
 from restore_jax.targets.ect import Ect
 from restore_jax.testing.gaussian import GaussianWorld
 
@@ -31,8 +30,9 @@ def world(key) -> GaussianWorld:
     return GaussianWorld.draw(key, (2, 2, 2))
 
 
-def supervision(world, stage, target=Ect(LogNormal(np.log(S), 0.0), stage_steps=1)):
+def supervision(world, stage):
     """`N` answers to questions at the one level S, and the level r they were given at."""
+    target = Ect(LogNormal(np.log(S), 0.0), stage_steps=1)
     key_x, key = jax.random.split(jax.random.key(1))
     x = world.sample(key_x, N)
     state = TrainState(jnp.asarray(stage), {}, {}, (), key)
@@ -98,7 +98,9 @@ def test_fresh_noise_for_the_answer_is_found(world):
 LEVELS = jnp.asarray(np.geomspace(1e-4, 80, 200), jnp.float32)
 
 
-@pytest.mark.parametrize("target", [Ect(stage_steps=10), Ect(q=4.0, k=2.0, b=5.0, stage_steps=10, max_stage=5)], ids=str)
+@pytest.mark.parametrize(
+    "target", [Ect(stage_steps=10), Ect(q=4.0, k=2.0, b=5.0, stage_steps=10, max_stage=5)], ids=str
+)
 def test_earlier_is_earlier_and_moves_up_with_the_stage(target):
     before = np.zeros(200, np.float32)
     for stage in range(12):

@@ -87,7 +87,7 @@ def test_supervision_does_not_know_its_neighbours_and_traces(spec, case, key):
 
 
 def gradients(spec, case, key):
-    """That of the loss with everything in the state depending on the parameters, and with the supervision a constant."""
+    """Of the loss with the whole state depending on the parameters; and with the supervision a constant."""
     method, params, state, obs, x = case
     target = build(spec)
     method = replace(method, target=target)
@@ -99,7 +99,7 @@ def gradients(spec, case, key):
     def frozen(p, said: Supervision):
         return jnp.mean(said.weight * squared(method.evaluate(p, *said.inputs, obs), said.target))
 
-    return jax.jit(jax.grad(through))(params), jax.jit(jax.grad(frozen))(params, said)
+    return jax.grad(through)(params), jax.grad(frozen)(params, said)
 
 
 @laws
@@ -109,9 +109,8 @@ def test_no_gradient_flows_through_what_is_said(spec, case, key):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("name", ["targets.ect.Ect", "targets.distill.ConsistencyDistillation"])
-def test_a_gradient_through_the_answer_is_found(name, case, key, monkeypatch):
+def test_a_gradient_through_the_answer_is_found(case, key, monkeypatch):
     monkeypatch.setattr(jax.lax, "stop_gradient", lambda tree: tree)
-    spec = next(spec for spec in EXAMPLES if spec["name"] == name)
+    spec = next(spec for spec in EXAMPLES if spec["name"] == "targets.ect.Ect")
     with pytest.raises(AssertionError):
         test_no_gradient_flows_through_what_is_said(spec, case, key)

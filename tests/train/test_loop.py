@@ -68,7 +68,7 @@ def test_half_then_half_is_the_whole_to_the_bit(uninterrupted, tmp_path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(log.RunLog, "tick", stop_after_four)
-    with pytest.raises(Interrupted, match="saved at step 4 of 8.*goes on from here") as caught:
+    with pytest.raises(Interrupted, match=r"saved at step 4 of 8.*goes on from here") as caught:
         train(tiny_config(), tmp_path)
     assert caught.value.code == 0
     monkeypatch.undo()
@@ -82,7 +82,7 @@ def test_killed_and_resumed_is_the_whole_to_the_bit(uninterrupted, tmp_path):
     process = start(tmp_path)
     wait_for_row(tmp_path, 3, process)
     process.kill()
-    process.wait()
+    process.communicate()
     killed_at = len(rows(tmp_path))
     same(train(tiny_config(), tmp_path), uninterrupted[1])
     assert rows(tmp_path) == rows(uninterrupted[0])
@@ -114,7 +114,8 @@ def test_the_log(uninterrupted):
 
 
 def test_starting_from_another_run(uninterrupted, tmp_path):
-    state = train(tiny_config(images=4, start=str(uninterrupted[0]), optim={"name": "train.optim.AdamW", "rate": 0.0}), tmp_path)
+    still = {"name": "train.optim.AdamW", "rate": 0.0}
+    state = train(tiny_config(images=4, start=str(uninterrupted[0]), optim=still), tmp_path)
     same(state.params, uninterrupted[1].ema)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restore_jax.train.parallel import Mesh, Pmap, Single
+from restore_jax.train.parallel import Mesh, Pmap
 
 SCRIPT = """
 import json, sys
@@ -27,7 +27,7 @@ fresh = create_state(method, degrade, optimizer, jax.random.key(3), (16, 16, 3))
 out = {}
 for strategy in (Single(), Mesh(), Pmap()):
     state = jax.jit(lambda s: jax.tree.map(jax.numpy.copy, s))(fresh)  # the step eats its state
-    step = strategy.compile(lambda axis: make_step(method, degrade, optimizer, 16.0, axis))
+    step = strategy.compile(lambda axis: make_step(method, degrade, optimizer, 16, axis))
     state, losses = strategy.place(state), []
     for batch in images:
         state, metrics = step(state, strategy.shard(batch))
@@ -72,8 +72,3 @@ def test_a_batch_that_does_not_divide_is_refused():
 def test_more_devices_than_there_are(strategy):
     with pytest.raises(ValueError, match="99 devices were asked for"):
         _ = strategy(n_devices=99).devices
-
-
-def test_single_changes_nothing():
-    state = {"a": np.ones(3)}
-    assert Single().whole(state) is state
