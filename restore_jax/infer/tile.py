@@ -95,7 +95,7 @@ class Tile:
         h, w, c = y.shape
         s, unit = self.scale, self._unit
         if self.draws:
-            drawn = normal(key, (h * s, w * s, self.draws * c)) if noise is None else noise
+            drawn = normal(split(key)[0], (h * s, w * s, self.draws * c)) if noise is None else noise
             noise = _mirror_to(np.asarray(drawn), unit * s)
         y = _mirror_to(y, unit)
         tiles = list(self._tiles(y.shape[0], y.shape[1]))
@@ -148,6 +148,6 @@ def _scaled(span: slice, scale: int) -> slice:
 
 
 def _mirror_to(picture: np.ndarray, multiple: int) -> np.ndarray:
-    """Continued by its mirror image, edge repeated, to a multiple; the network does the same to a whole picture."""
+    """Continued by its mirror image, edge repeated, to a multiple: as the restorer does to a whole picture."""
     pad = [(0, -side % multiple) for side in picture.shape[:2]] + [(0, 0)]
     return np.pad(picture, pad, mode="symmetric")

@@ -5,6 +5,8 @@
 with (x_t, sigma), target and weight from the Target. What is learned restores through a Sampler.
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,10 @@ from restore_jax.core import (
     Sampler,
     Target,
     TrainState,
+    normal,
+    split,
 )
+from restore_jax.nets.layers import pad_to_multiple
 from restore_jax.ops.resize import resize
 
 
@@ -90,7 +95,13 @@ class Regression:
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that jax.jit takes it as it is
 class Sampled:
-    """The restorer `sampler(key, denoiser(params, obs), obs)`."""
+    """The restorer `sampler(key, denoiser(params, obs), obs)`.
+
+    y is continued by its mirror image until the network's `factor` divides the size of x, and x_hat is
+    cropped back: what a network sees beyond the border is a matter of the restorer alone, so that
+    a tile at the border sees the same. Noise that `obs` does not fix is drawn at the size of x, with
+    the first of the two keys that `key` splits into.
+    """
 
     method: Regression
     params: PyTree
@@ -123,8 +134,19 @@ class Sampled:
 
     def __call__(self, key: Keys, obs: Observation) -> Float[Array, "b h w c"]:
         """The restored batch; not clipped."""
+        b, h, w, c = obs.y.shape
+        key_noise, key_sampler = split(key)
+        unit = math.lcm(self.factor, self.scale)
+        y, _ = pad_to_multiple(jnp.asarray(obs.y), unit // self.scale)
+        obs = dataclasses.replace(obs, y=y)
+        if self.draws:
+            noise = obs.cond.get("noise")
+            if noise is None:
+                noise = normal(key_noise, (b, h * self.scale, w * self.scale, self.draws * c))
+            obs = obs.with_cond(noise=pad_to_multiple(jnp.asarray(noise), unit)[0])
         obs = lift(obs, self.scale)
-        return self.sampler(key, self.method.denoiser(self.params, obs), obs)
+        x_hat = self.sampler(key_sampler, self.method.denoiser(self.params, obs), obs)
+        return x_hat[:, : h * self.scale, : w * self.scale]
 
 
 @dataclass(frozen=True)

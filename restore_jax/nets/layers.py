@@ -294,14 +294,14 @@ def pixel_unshuffle(x: Float[Array, "*b H W d"], r: int) -> Float[Array, "*b h w
 
 
 def pad_to_multiple(x: Float[Array, "*b h w c"], multiple: int) -> tuple[Float[Array, "*b H W c"], tuple[int, int]]:
-    """`x` with its last row and column repeated until `multiple` divides both sides, and (h, w).
+    """`x` continued by its mirror image, edge repeated, until `multiple` divides both sides, and (h, w).
 
-    Crop back with `out[..., :h, :w, :]`. Repeating works at any size, where reflecting needs an
-    image larger than its padding.
+    Crop back with `out[..., :h, :w, :]`. This extension commutes with cubic resampling, so padding a
+    small picture before it is enlarged, as tiles do, or after, as a network does, is the same.
     """
     h, w = x.shape[-3:-1]
     pad = [(0, 0)] * (x.ndim - 3) + [(0, -h % multiple), (0, -w % multiple), (0, 0)]
-    return jnp.pad(x, pad, mode="edge"), (h, w)
+    return jnp.pad(x, pad, mode="symmetric"), (h, w)
 
 
 # ---------------------------------------------------------------------------------------------
