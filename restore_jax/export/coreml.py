@@ -61,7 +61,7 @@ def to_coreml(graph: Graph, path: str | os.PathLike[str]) -> Path:
         try:
             with mlir.make_ir_context():
                 program = stablehlo_coreml.convert(mlir.ir.Module.parse(stablehlo), target)
-            model = ct.convert(
+            model: Any = ct.convert(
                 program,
                 source="milinternal",
                 minimum_deployment_target=target,

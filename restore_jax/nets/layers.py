@@ -114,7 +114,7 @@ def _shifted_products(x: Array, kernel: Array) -> Array:
 
     def products(x, kernel):
         x, kernel = at_least_float32(x, kernel)
-        out = None
+        out: Any = None
         for u in range(k):
             for v in range(k):
                 edges = [(0, 0, 0)] * (x.ndim - 3) + [(r - u, u - r, 0), (r - v, v - r, 0), (0, 0, 0)]

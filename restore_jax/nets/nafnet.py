@@ -126,7 +126,9 @@ class NAFNet(nn.Module):
         if self.embed and c_noise is None:
             raise ValueError(f"NAFNet has embed={self.embed} and must be told c_noise; embed=0 makes it ignore it.")
         dtype = self.dtype
-        embedding = NoiseEmbedding(self.embed, dtype=dtype, name="noise")(c_noise) if self.embed else None
+        embedding = None
+        if self.embed and c_noise is not None:
+            embedding = NoiseEmbedding(self.embed, dtype=dtype, name="noise")(c_noise)
 
         def blocks(h, n, name):
             for i in range(n):
