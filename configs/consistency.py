@@ -1,5 +1,8 @@
 """Easy consistency tuning: the diffusion model of `configs/diffusion.py` learns to answer in 1-2 evaluations.
 
+Tuning stops at stage 3. Each stage makes the student less of an average and more of a sample: on held-out crops a run
+that went on to stage 6 had 24.0 dB at stage 2, 23.0 at stage 4, 22.7 at stage 6.
+
     python -m experiments.train --config configs/consistency.py --workdir outputs/consistency \\
         --config.start outputs/diffusion
 """
@@ -21,11 +24,12 @@ def get_config(arg: str = "") -> ConfigDict:
             "precondition": EDM,
             "target": {
                 "name": "targets.ect.Ect",
-                "levels": LEVELS | {"mean": -1.8},
+                "levels": LEVELS | {"mean": -1.2},
                 "q": 2.0,
                 "k": 8.0,
                 "b": 5.0,  # 1 / sigma: the paper's 1 is for pixels of deviation 0.5, these have 0.1
                 "stage_steps": 100,
+                "max_stage": 3,
             },
             "metric": {"name": "metrics.pixel.PseudoHuber", "c": 0.01},
             "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (1.0, 0.1), "start": "image"},

@@ -12,7 +12,7 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     return run(
         label="regression",
-        images=6_000,
+        images=5_000,
         method={
             "name": "methods.regression.Regression",
             "scale": 2,

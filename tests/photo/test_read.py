@@ -119,9 +119,7 @@ def test_pixels_without_a_white_are_refused(picture):
 def swapped_profile() -> bytes:
     """sRGB with the primaries of red and green exchanged: what it does to a picture is plain to see."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    tags = {
-        bytes(data[i : i + 4]): i for i in range(132, 132 + 12 * struct.unpack(">I", data[128:132])[0], 12)
-    }
+    tags = {bytes(data[i : i + 4]): i for i in range(132, 132 + 12 * struct.unpack(">I", data[128:132])[0], 12)}
     red, green = tags[b"rXYZ"], tags[b"gXYZ"]
     data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
     return bytes(data)
@@ -217,16 +215,9 @@ def test_flipped_bits_give_a_picture_or_a_photo_error(rgb, format):
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG that claims to be huge."""
-    chunk = lambda tag, data: (
-        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
-    )
+    chunk = lambda tag, data: struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("side", [10_000, 60_000])
