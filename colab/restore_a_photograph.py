@@ -11,7 +11,7 @@
 # %% [markdown]
 # # Train a small restorer, and restore a photograph with it
 #
-# A photograph was blurred, halved and made noisy. A diffusion model learns to undo it from twelve other
+# A photograph was blurred, halved and made noisy. A diffusion model learns to undo it from thirteen other
 # photographs, then restores this one tile by tile. Everything runs on a CPU in a few minutes; nothing is downloaded
 # beyond the packages.
 
