@@ -1,7 +1,7 @@
 """Easy consistency tuning: the diffusion model of `configs/diffusion.py` learns to answer in 1-2 evaluations.
 
 Tuning stops at stage 3. Each stage makes the student less of an average and more of a sample: on held-out crops a run
-that went on to stage 6 had 24.0 dB at stage 2, 23.0 at stage 4, 22.7 at stage 6.
+of an earlier recipe (lower levels, to stage 6) had 24.0 dB at stage 2, 23.0 at stage 4, 22.7 at stage 6.
 
     python -m experiments.train --config configs/consistency.py --workdir outputs/consistency \\
         --config.start outputs/diffusion

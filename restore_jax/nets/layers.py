@@ -296,8 +296,8 @@ def pixel_unshuffle(x: Float[Array, "*b H W d"], r: int) -> Float[Array, "*b h w
 def pad_to_multiple(x: Float[Array, "*b h w c"], multiple: int) -> tuple[Float[Array, "*b H W c"], tuple[int, int]]:
     """`x` continued by its mirror image, edge repeated, until `multiple` divides both sides, and (h, w).
 
-    Crop back with `out[..., :h, :w, :]`. This extension commutes with cubic resampling, so padding a
-    small picture before it is enlarged, as tiles do, or after, as a network does, is the same.
+    Crop back with `out[..., :h, :w, :]`. Works at any size. Padding before a picture is enlarged and
+    after it differ near the border: restorers pad first (`methods.regression.Sampled`).
     """
     h, w = x.shape[-3:-1]
     pad = [(0, 0)] * (x.ndim - 3) + [(0, -h % multiple), (0, -w % multiple), (0, 0)]

@@ -152,7 +152,8 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 # The words of those who write for us and do not raise OSError.
-_DISK = ("No space left", "RESOURCE_EXHAUSTED", "quota exceeded", "File too large", "ermission denied")
+_DISK = ("No space left", "RESOURCE_EXHAUSTED", "quota exceeded", "File too large")
+_DISK += ("Permission denied", "PERMISSION_DENIED", "permission denied")
 
 
 def _is_disk_trouble(error: BaseException | None) -> bool:
