@@ -1,15 +1,20 @@
 """One NAF block against PyTorch: forward, and the training step.
 
-    python -m benchmarks.nafnet            about a minute on two cores
+    python -m benchmarks.nafnet            about two minutes on two cores
 
 The paper's block (width 32, with channel attention) at 1 x 256 x 256 x 32, float32, with the same
 weights on both sides. PyTorch runs eagerly, channels_last, with two threads, without autograd in
 the forward pass. A step is the value and gradient, with respect to parameters and input, of a mean
 square loss, and an SGD update. Outputs and gradients are compared before anything is timed. Rounds
-alternate between the two in one process; a figure is the median of its rounds.
+alternate between the two in one process, each call after a pause: OpenMP's threads spin for a while after
+PyTorch's, and would take a core from ours. A figure is the median of its rounds; a ratio the median of
+the rounds' ratios. All of it twice, in a process of its own: with `restore_jax.memory.keep_freed_memory`,
+for both sides, as in our commands; and with malloc as a program finds it (`default_malloc`).
 """
 
+import json
 import statistics
+import subprocess
 import sys
 import time
 
@@ -18,9 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.record import record
+from restore_jax.memory import keep_freed_memory
 from restore_jax.nets.nafnet import NafBlock
 
-WIDTH, SIZE, ROUNDS, WARMUP, THREADS, RATE = 32, 256, 41, 5, 2, 1e-3
+WIDTH, SIZE, ROUNDS, WARMUP, PAUSE_S, THREADS, RATE = 32, 256, 41, 5, 0.03, 2, 1e-3
 
 
 def torch_block(params, torch):
@@ -72,7 +78,8 @@ def to_torch(leaf):
 
 
 def seconds(function) -> float:
-    """One call."""
+    """One call, after a pause."""
+    time.sleep(PAUSE_S)
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -95,8 +102,10 @@ def agree(ours, theirs, what: str) -> None:
         raise SystemExit(f"{what}: JAX and PyTorch differ by {error:.1e}, more than 1e-4.")
 
 
-def main() -> None:
-    """Checks, times, prints and records."""
+def measure(keep: bool) -> dict[str, float]:
+    """Checks both sides against each other, then times them."""
+    if keep:
+        keep_freed_memory()
     try:
         import torch
     except ImportError:
@@ -153,19 +162,29 @@ def main() -> None:
         unit = np.abs(mine).max()
         agree(mine / unit, parameter.grad.numpy() / unit, f"gradient of {name}")
 
-    forward_s, forward_torch_s, forward_ratio = interleaved(
-        lambda: forward(params, x).block_until_ready(), forward_torch
-    )
-    step_s, step_torch_s, step_ratio = interleaved(lambda: jax.block_until_ready(step(params, x)), step_torch)
-    figures = {
-        "forward_s": forward_s,
-        "forward_torch_s": forward_torch_s,
-        "forward_ratio": forward_ratio,
-        "step_s": step_s,
-        "step_torch_s": step_torch_s,
-        "step_ratio": step_ratio,
-    }
-    record("nafnet", {name: round(value, 5) for name, value in figures.items()}, " ".join(__doc__.split()))
+    figures = {}
+    for what, ours, theirs in (
+        ("forward", lambda: forward(params, x).block_until_ready(), forward_torch),
+        ("step", lambda: jax.block_until_ready(step(params, x)), step_torch),
+    ):
+        ours_s, torch_s, ratio = interleaved(ours, theirs)
+        figures |= {f"{what}_s": ours_s, f"{what}_torch_s": torch_s, f"{what}_ratio": ratio}
+    return {name: round(value, 5) for name, value in figures.items()}
+
+
+def main() -> None:
+    """Measures with memory kept and with memory given back, and records both."""
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(sys.argv[1] == "keep")))
+        return
+    figures = {}
+    for policy, suffix in (("keep", ""), ("default", "_default_malloc")):
+        command = [sys.executable, "-m", "benchmarks.nafnet", policy]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(done.returncode)
+        figures |= {name + suffix: value for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+    record("nafnet", figures, " ".join(__doc__.split()))
 
 
 if __name__ == "__main__":

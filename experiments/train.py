@@ -13,6 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from restore_jax.build import SpecError
+from restore_jax.memory import keep_freed_memory
 from restore_jax.photo.read import PhotoError
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.loop import Interrupted, train
@@ -25,6 +26,7 @@ def main(argv: list[str]) -> int:
     """0 when the run is complete, or when it was asked to stop and has saved; 1 with the reason otherwise."""
     if len(argv) > 1:
         raise app.UsageError(f"Not understood: {' '.join(argv[1:])}. Overrides read --config.images=1000.")
+    keep_freed_memory()
     try:
         train(CONFIG.value, WORKDIR.value)
     except Interrupted as stopped:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from restore_jax.memory import keep_freed_memory
+
 
 def photo(args: argparse.Namespace) -> None:
     """Restores files, one by one; a bad file is named and the others go on."""
@@ -158,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs a subcommand; what a user can mend ends in one line on stderr and status 1."""
     args = _parser().parse_args(argv)
+    keep_freed_memory()
     try:
         args.run(args)
     except (ValueError, OSError, RuntimeError, ImportError) as error:

@@ -26,6 +26,7 @@ from jax.extend import source_info_util
 from jaxtyping import Array, Float
 
 from restore_jax.core import Keys, Observation, Restorer
+from restore_jax.nets.layers import depthwise_as
 
 
 class ExportError(ValueError):
@@ -94,8 +95,10 @@ class Graph:
         Raises:
             ExportError: an operation stays in Python (a host callback, for one).
         """
+        fresh = jax.jit(lambda *arrays: self.function(*arrays))  # not a trace from before, in another form
         try:
-            return jax_export.export(jax.jit(self.function), platforms=platforms)(*self.inputs.values())
+            with depthwise_as("conv"):
+                return jax_export.export(fresh, platforms=platforms)(*self.inputs.values())
         except NotImplementedError as error:
             raise explained(self, "StableHLO", error) from error
 

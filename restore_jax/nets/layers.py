@@ -50,7 +50,8 @@ _FORM: contextvars.ContextVar[str | None] = contextvars.ContextVar("depthwise fo
 def depthwise_as(form: str) -> Iterator[None]:
     """Whatever is traced inside takes this form of `depthwise_conv`: "shifts" or "conv".
 
-    Export asks for "conv": a phone's runtime knows a grouped convolution when it sees one.
+    Export asks for "conv": a phone's runtime knows a grouped convolution when it sees one, and wants
+    its kernels constant (`pointwise_conv`).
     """
     token = _FORM.set(form)
     try:
@@ -212,16 +213,29 @@ batching.primitive_batchers[depthwise_correlate_p] = functools.partial(_batch_as
 
 
 def pointwise_conv(
-    x: Float[Array, "*b h w ci"], kernel: Float[Array, "ci co"], bias: Float[Array, " co"] | None = None
+    x: Float[Array, "*b h w ci"],
+    kernel: Float[Array, "ci co"],
+    bias: Float[Array, " co"] | None = None,
+    scale: Float[Array, "*b 1 1 ci"] | None = None,
 ) -> Float[Array, "*b h w co"]:
-    """`out[i, j] = x[i, j] @ kernel + bias`: a 1x1 convolution, as one dot over the flattened pixels.
+    """`out[i, j] = (scale x[i, j]) @ kernel + bias`: a 1x1 convolution, as one dot over the flattened pixels.
 
     Costs ci co multiply-adds a pixel. The dot of a 4-D array is the same number, and its gradient
     takes four times as long on a CPU; a bias added to the 4-D output has its gradient computed twice.
+    `scale`, one number an image and channel, multiplies the rows of the kernel instead of the pixels:
+    a kernel an image, and one pass over memory less (as far as `depthwise_as("conv")`, where a phone
+    wants a kernel that it knows beforehand).
     """
-    out = x.reshape(-1, x.shape[-1]) @ kernel
-    out = out if bias is None else out + bias[None]
-    return out.reshape(*x.shape[:-1], kernel.shape[-1])
+    ci, co = kernel.shape
+    if scale is not None and _FORM.get() == "conv":
+        x, scale = x * scale, None
+    if scale is None:
+        out = x.reshape(-1, ci) @ kernel
+        out = out if bias is None else out + bias[None]
+    else:
+        out = x.reshape(-1, x.shape[-3] * x.shape[-2], ci) @ (scale.reshape(-1, ci, 1) * kernel[None])
+        out = out if bias is None else out + bias[None, None]
+    return out.reshape(*x.shape[:-1], co)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -336,12 +350,14 @@ class PointwiseConv(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w d"]:
-        """The same size, `features` channels."""
+    def __call__(
+        self, x: Float[Array, "*b h w c"], scale: Float[Array, "*b 1 1 c"] | None = None
+    ) -> Float[Array, "*b h w d"]:
+        """The same size, `features` channels; of `scale x` if there is a `scale`."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return pointwise_conv(x, kernel, bias)
+        x, kernel, bias, scale = promote_dtype(x, kernel, bias, scale, dtype=self.dtype)
+        return pointwise_conv(x, kernel, bias, scale)
 
 
 class LayerNorm(nn.Module):

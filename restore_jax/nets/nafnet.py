@@ -53,10 +53,10 @@ class NafBlock(nn.Module):
 
         y = PointwiseConv(2 * c, dtype=dtype, name="conv1")(norm(x, "norm1"))
         y = simple_gate(DepthwiseConv(dtype=dtype, name="conv2")(y))
+        scale = None
         if self.attention:
-            pooled = y.mean((1, 2), keepdims=True)
-            y = y * PointwiseConv(c, dtype=dtype, name="attention")(pooled)
-        x = x + beta * PointwiseConv(c, dtype=dtype, name="conv3")(y)
+            scale = PointwiseConv(c, dtype=dtype, name="attention")(y.mean((1, 2), keepdims=True))
+        x = x + beta * PointwiseConv(c, dtype=dtype, name="conv3")(y, scale)
 
         y = simple_gate(PointwiseConv(2 * c, dtype=dtype, name="conv4")(norm(x, "norm2")))
         return x + gamma * PointwiseConv(c, dtype=dtype, name="conv5")(y)

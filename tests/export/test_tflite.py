@@ -15,6 +15,7 @@ from sklearn.datasets import load_sample_image
 from restore_jax.export.graph import ExportError, Graph, restorer_graph
 from restore_jax.export.parity import parity
 from restore_jax.export.tflite import TFLiteModel, metadata, ops, to_tflite
+from restore_jax.nets.nafnet import NAFNet
 
 HEIGHT, WIDTH = 24, 16  # not square, so that a transposed axis shows
 IMAGE = jax.ShapeDtypeStruct((1, HEIGHT, WIDTH, 3), jnp.float32)
@@ -127,6 +128,20 @@ def test_a_denoiser_with_sigma_as_an_input(params, photograph, tmp_path):
         assert result.max_abs_diff < 1e-4
     assert {"CONV_2D", "FULLY_CONNECTED", "GELU", "LOGISTIC", "SIN", "COS", "MEAN"} < set(ops(path))
     assert path.stat().st_size < 1.05 * bytes_of(params) + 30_000  # the weights, and the text of the graph
+
+
+def test_a_nafnet_leaves_as_convolutions_with_constant_kernels(photograph, tmp_path):
+    net = NAFNet(width=4, enc_blocks=(1,), dec_blocks=(1,))
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), IMAGE)
+    params = jax.tree.map(lambda p: jnp.float32(0.3 * rng.standard_normal(p.shape)), shapes)
+    function = lambda x: net.apply(params, x)
+    jax.jit(function)(photograph)  # traced before, in the form for this machine
+    graph = Graph(function, {"x": IMAGE})
+    path = to_tflite(graph, tmp_path / "nafnet.tflite")
+    assert parity(graph, TFLiteModel(path), {"x": photograph}, runs=1).max_abs_diff < 1e-4
+    assert "DEPTHWISE_CONV_2D" in ops(path)
+    assert not {"BATCH_MATMUL", "IF", "WHILE", "PAD"} & set(ops(path))
 
 
 def test_one_and_two_steps_share_their_weights(params, photograph, tmp_path):

@@ -204,6 +204,16 @@ def test_the_two_forms_of_the_depthwise_convolution_agree_and_can_be_chosen():
         layers.depthwise_conv(x, kernel[:2, :2])
 
 
+@pytest.mark.parametrize("b", [(), (3,), (2, 3)])
+def test_a_scaled_pointwise_convolution_is_that_of_the_scaled_image_in_either_form(b):
+    x, scale = draw((*b, 4, 5, 6), jnp.float32, 0), draw((*b, 1, 1, 6), jnp.float32, 1)
+    kernel, bias = draw((6, 3), jnp.float32, 2), draw((3,), jnp.float32, 3)
+    expected = layers.pointwise_conv(x * scale, kernel, bias)
+    for form in ("shifts", "conv"):
+        with layers.depthwise_as(form):
+            assert_same(layers.pointwise_conv(x, kernel, bias, scale), expected, 6)
+
+
 def test_a_mesh_takes_the_form_that_it_can_divide():
     mesh = jax.make_mesh((1,), ("data",))
     x = jax.device_put(jnp.ones((2, 4, 4, 2)), jax.NamedSharding(mesh, jax.P("data")))
