@@ -6,9 +6,10 @@ The paper's block (width 32, with channel attention) at 1 x 256 x 256 x 32, floa
 weights on both sides. PyTorch runs eagerly, channels_last, with two threads, without autograd in
 the forward pass. A step is the value and gradient, with respect to parameters and input, of a mean
 square loss, and an SGD update. Outputs and gradients are compared before anything is timed. Rounds
-alternate between the two in one process, each call after a pause: OpenMP's threads spin for a while after
-PyTorch's, and would take a core from ours. A figure is the median of its rounds; a ratio the median of
-the rounds' ratios. All of it twice, in a process of its own: with `restore_jax.memory.keep_freed_memory`,
+alternate between the two in one process: a pause, in which OpenMP's threads stop spinning for more
+work and leave ours their core, a call to warm up, then four calls one after the other as the blocks of
+a net are, whose mean is the round's figure. Recorded are the medians over the rounds, and that of the
+ratios. All of it twice, in a process of its own: with `restore_jax.memory.keep_freed_memory`,
 for both sides, as in our commands; and with malloc as a program finds it (`default_malloc`).
 """
 
@@ -26,7 +27,7 @@ from benchmarks.record import record
 from restore_jax.memory import keep_freed_memory
 from restore_jax.nets.nafnet import NafBlock
 
-WIDTH, SIZE, ROUNDS, WARMUP, PAUSE_S, THREADS, RATE = 32, 256, 41, 5, 0.03, 2, 1e-3
+WIDTH, SIZE, ROUNDS, CALLS, PAUSE_S, THREADS, RATE = 32, 256, 31, 4, 0.05, 2, 1e-3
 
 
 def torch_block(params, torch):
@@ -78,17 +79,18 @@ def to_torch(leaf):
 
 
 def seconds(function) -> float:
-    """One call, after a pause."""
+    """A call, the mean of some."""
     time.sleep(PAUSE_S)
-    start = time.perf_counter()
     function()
-    return time.perf_counter() - start
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        function()
+    return (time.perf_counter() - start) / CALLS
 
 
 def interleaved(ours, theirs) -> tuple[float, float, float]:
     """Median seconds of each, and the median ratio of neighbouring rounds, A B A B."""
-    for _ in range(WARMUP):
-        ours(), theirs()
+    seconds(ours), seconds(theirs)
     rounds = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
     a, b = (statistics.median(column) for column in zip(*rounds))
     return a, b, statistics.median(x / y for x, y in rounds)
