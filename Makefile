@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(INSTALLED)  ## all tests that take seconds
-	$(PY) -m pytest -m "not soak" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not soak" -n 2 --dist loadgroup
 
 soak: $(INSTALLED)  ## every test, fully optimised, and those that take minutes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PY) -m pytest
@@ -50,7 +50,7 @@ demo: $(INSTALLED)  ## the life of a model: train, distil, restore, export
 	$(PY) -m experiments.lifecycle
 
 bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
-	@$(INSTALL) $(TORCH)
+	@$(INSTALL) $(TORCH) opencv-python-headless
 	@set -e; for file in benchmarks/[a-z]*.py; do \
 	  module=$$(basename $$file .py); echo "benchmarks.$$module"; $(PY) -m benchmarks.$$module; done
 

@@ -9,7 +9,18 @@ import platform
 import subprocess
 
 ROOT = pathlib.Path(__file__).parent.parent
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "deepinv", "onnxruntime", "tensorflow-cpu")
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "torch",
+    "deepinv",
+    "opencv-python-headless",
+    "onnxruntime",
+    "tensorflow-cpu",
+)
 
 
 def record(benchmark: str, figures: dict[str, float], protocol: str) -> None:

@@ -14,6 +14,14 @@ BLUR_X2_NOISE25 = {
 
 UNET = {"name": "nets.unet.UNet", "width": 48, "multipliers": (1, 2, 2), "blocks": 1, "patch": 2, "embed": 64}
 
+NAFNET = {
+    "name": "nets.nafnet.NAFNet",
+    "width": 32,
+    "enc_blocks": (1, 1, 2),
+    "middle_blocks": 2,
+    "dec_blocks": (1, 1, 1),
+}
+
 # The residual x - cond["image"] of the task above has a standard deviation of about 0.1 (embedded photographs).
 SIGMA_DATA = 0.1
 EDM = {"name": "diffusion.precondition.Edm", "sigma_data": SIGMA_DATA, "around": "image"}

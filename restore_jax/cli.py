@@ -98,23 +98,26 @@ def _writer(to: str) -> Callable[[Any, Path], Path]:
 
 
 def show(args: argparse.Namespace) -> None:
-    """Draws x, y, A^T y and A^+ y of a degradation side by side."""
+    """Draws x, y, A^T y and A^+ y of a degradation side by side; where there is no A, three draws of y."""
     import jax
     import numpy as np
 
     from restore_jax.build import build
     from restore_jax.core import pinv
-    from restore_jax.evaluate.figure import panels
+    from restore_jax.evaluate.figure import panels, visible
     from restore_jax.photo.read import read
     from restore_jax.photo.write import write
 
     spec = json.loads(args.spec) if args.spec.startswith("{") else {"name": args.spec}
     x = read(args.image).astype(np.float32)[: args.crop, : args.crop] / 255
-    obs = jax.jit(build(spec))(jax.random.key(args.seed), x)
+    degrade = jax.jit(build(spec))
+    obs = degrade(jax.random.key(args.seed), x)
     pictures = {"x": x, "y": obs.y}
     if obs.operator is not None:
         pictures |= {"A.adjoint(y)": obs.operator.adjoint(obs.y), "pinv(A, y)": pinv(obs.operator, obs.y)}
-    write(args.output, panels({k: np.asarray(v) for k, v in pictures.items()}, str(spec), columns=len(pictures)))
+    else:
+        pictures |= {f"y, seed {n}": degrade(jax.random.key(n), x).y for n in (args.seed + 1, args.seed + 2)}
+    write(args.output, panels({k: visible(v) for k, v in pictures.items()}, str(spec), columns=len(pictures)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -64,11 +64,11 @@ class Operator:
 
     in_shape: Shape = struct.field(pytree_node=False)
 
-    def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array, "*t h w c"]) -> Float[Array, "..."]:
         """`A x`."""
         raise TypeError(f"{type(self).__name__} does not define __call__, the one method an Operator must have.")
 
-    def adjoint(self, y: Float[Array, "..."]) -> Float[Array, "h w c"]:
+    def adjoint(self, y: Float[Array, "..."]) -> Float[Array, "*t h w c"]:
         """`A^T y`, exact to rounding: `<A x, y> = <x, A^T y>`. Costs one transposed pass."""
         (x,) = jax.linear_transpose(self.__call__, jax.ShapeDtypeStruct(self.in_shape, y.dtype))(y)
         return x
@@ -84,14 +84,14 @@ class Operator:
         return solution
 
 
-def pinv(operator: Operator, y: Float[Array, "..."]) -> Float[Array, "h w c"]:
+def pinv(operator: Operator, y: Float[Array, "..."]) -> Float[Array, "*t h w c"]:
     """The least-squares, minimum-norm `x` of `y`: `A^+ y = A^T (A A^T)^-1 y`."""
     return operator.adjoint(operator.solve(y, 0.0))
 
 
 def prox(
-    operator: Operator, z: Float[Array, "h w c"], y: Float[Array, "..."], rho: Float[Array, "..."] | float
-) -> Float[Array, "h w c"]:
+    operator: Operator, z: Float[Array, "*t h w c"], y: Float[Array, "..."], rho: Float[Array, "..."] | float
+) -> Float[Array, "*t h w c"]:
     """`argmin_x |A x - y|^2 + rho |x - z|^2 = z + A^T (A A^T + rho I)^-1 (y - A z)`, for rho > 0."""
     return z + operator.adjoint(operator.solve(y - operator(z), rho))
 
@@ -132,7 +132,7 @@ class Observation:
 # Functions that have a name
 # ---------------------------------------------------------------------------------------------
 
-Degradation = Callable[[Key[Array, ""], Float[Array, "h w c"]], Observation]
+Degradation = Callable[[Key[Array, ""], Float[Array, "*t h w c"]], Observation]
 Denoiser = Callable[[Float[Array, "*b h w c"], Float[Array, "*#b"]], Float[Array, "*b h w c"]]
 Guidance = Callable[[Denoiser, Observation], Denoiser]
 Step = Callable[[Keys, Denoiser, Array, Array, Array], Array]

@@ -30,3 +30,10 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared is not here")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs a file (`--dist loadgroup`), or all laws of one spec: what they compiled, they share."""
+    for item in items:
+        spec = getattr(item, "callspec", None) and item.callspec.params.get("spec")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}:{spec}"))

@@ -26,7 +26,7 @@ class Chain:
         if not self.steps:
             raise ValueError("Chain.steps is empty: give at least one degradation.")
 
-    def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
+    def __call__(self, key: Key[Array, ""], x: Float[Array, "*t h w c"]) -> Observation:
         """The observation at the end of the chain."""
         keys = jax.random.split(key, len(self.steps))
         obs = Observation(y=x, operator=Identity(in_shape=x.shape))

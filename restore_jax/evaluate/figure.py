@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import ArrayLike, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_jax.photo.write import to_uint8
@@ -33,6 +33,13 @@ def panels(
         draw.multiline_text((left, upper), label, fill="black", font=ImageFont.load_default(16), spacing=5)
         sheet.paste(tile, (left, upper + text))
     return np.asarray(sheet)
+
+
+def visible(y: ArrayLike) -> Float[np.ndarray, "h w 3"]:
+    """What can be shown of an observation: the first frame of several; in colour, or its first channel in grey."""
+    picture = np.asarray(y)
+    picture = picture.reshape(-1, *picture.shape[-3:])[0]
+    return picture if picture.shape[-1] == 3 else np.repeat(picture[..., :1], 3, axis=-1)
 
 
 def _shown(picture: np.ndarray, width_px: int) -> Image.Image:

@@ -53,11 +53,45 @@ def test_a_constant_stays(key):
     np.testing.assert_allclose(y, 0.3, rtol=48 * 1.2e-7)
 
 
-def test_a_scale_below_one_is_refused():
-    with pytest.raises(ValueError, match=r"Downsample\.scale must be a whole number >= 1, not 0"):
-        Downsample(scale=0)
+@pytest.mark.parametrize("kernel", ["box", "lanczos", "linear"])
+def test_takes_every_kernel(key, kernel):
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(8, 12, 3)), jnp.float32)
+    y = Downsample(scale=2, kernel=kernel)(key, x).y
+    np.testing.assert_array_equal(y, resize(x, 4, 6, kernel=kernel))
 
 
-def test_a_side_that_does_not_divide_is_refused(key):
+def test_a_box_is_the_mean_of_its_block(key):
+    """Two sums of 4 weights of 1/4: 8 roundings."""
+    x = np.random.default_rng(0).uniform(size=(8, 12, 3))
+    y = Downsample(scale=4.0, kernel="box")(key, jnp.asarray(x, jnp.float32)).y
+    np.testing.assert_allclose(y, x.reshape(2, 4, 3, 4, 3).mean(axis=(1, 3)), rtol=0, atol=8 * 1.2e-7)
+
+
+@pytest.mark.parametrize(("scale", "shape"), [(1.6, (10, 8)), (2.5, (6, 5)), (1.0, (16, 12)), (30.0 / 2.1, (1, 1))])
+def test_any_scale_rounds_the_size(key, scale, shape):
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(16, 12, 3)), jnp.float32)
+    obs = Downsample(scale=scale)(key, x)
+    assert obs.y.shape == (*shape, 3)
+    np.testing.assert_array_equal(obs.y, resize(x, *shape))
+
+
+@pytest.mark.parametrize("scale", [0, 0.5, float("nan"), float("inf")])
+def test_a_scale_below_one_is_refused(scale):
+    with pytest.raises(ValueError, match=rf"Downsample\.scale must be a number >= 1, not {scale}"):
+        Downsample(scale=scale)
+
+
+def test_an_unknown_kernel_is_refused():
+    with pytest.raises(ValueError, match=r"Downsample\.kernel must be one of cubic, box, lanczos, linear, not 'area'"):
+        Downsample(kernel="area")
+
+
+@pytest.mark.parametrize("scale", [4, 4.0])
+def test_a_side_that_does_not_divide_is_refused(key, scale):
     with pytest.raises(ValueError, match=r"scale = 4 does not divide 16x10: crop the picture first"):
-        Downsample(scale=4)(key, jnp.zeros((16, 10, 3)))
+        Downsample(scale=scale)(key, jnp.zeros((16, 10, 3)))
+
+
+def test_a_scale_that_leaves_nothing_is_refused(key):
+    with pytest.raises(ValueError, match=r"scale = 20\.5 leaves nothing of 16x10"):
+        Downsample(scale=20.5)(key, jnp.zeros((16, 10, 3)))

@@ -5,8 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restore_jax.core import Operator
-from restore_jax.degrade.linear import Compose, Identity, Separable, compose
+from restore_jax.core import Operator, pinv
+from restore_jax.degrade.linear import (
+    Compose,
+    Convolution,
+    Identity,
+    PaddedConvolution,
+    PatchConvolution,
+    Scale,
+    Separable,
+    Stack,
+    compose,
+    norm,
+)
 from restore_jax.degrade.mask import Mask
 
 SHAPE = (6, 5, 2)
@@ -109,3 +120,146 @@ def test_composition_is_associative(x, mask):
     a, b = separable(6, 6, 5), separable(7, 3, 5)
     same(compose(compose(b, mask), a)(x), compose(b, compose(mask, a))(x), 22)
     same(compose(compose(b, a), mask)(x), compose(b, compose(a, mask))(x), 22)
+
+
+def convolution(seed, p=3, q=3, **fields):
+    """Uniform weights that sum to 1, with no symmetry."""
+    kernel = np.random.default_rng(seed).uniform(size=(p, q))
+    kernel = jnp.asarray(kernel / kernel.sum(), jnp.float32)
+    return (PaddedConvolution if fields else Convolution)(in_shape=SHAPE, kernel=kernel, **fields)
+
+
+def matrix_of(operator):
+    """The dense matrix, column by column, in float64."""
+    basis = jnp.eye(np.prod(SHAPE)).reshape(-1, *SHAPE)
+    return np.asarray(jax.jit(jax.vmap(operator))(basis), np.float64).reshape(len(basis), -1).T
+
+
+def double(operator):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), operator)
+
+
+@pytest.mark.parametrize("gain", [0.5, np.array([1.0, 0.0]).reshape(1, 1, 2)], ids=["number", "channels"])
+def test_scale(x, gain):
+    a = Scale(in_shape=SHAPE, gain=jnp.asarray(gain, jnp.float32))
+    np.testing.assert_array_equal(a(x), gain * x)
+    np.testing.assert_array_equal(a.adjoint(x), gain * x)
+    np.testing.assert_array_equal(pinv(a, a(x)), np.where(np.asarray(gain) > 0, x, 0.0))
+    same(a.solve(x, 0.25), x / (np.asarray(gain) ** 2 + 0.25), 8)
+
+
+def test_convolution_solve_and_pseudo_inverse_are_those_of_the_matrix():
+    """By numpy, in float64: condition number < 1.1 / reg = 110, 60 terms; and a kernel with zeros in its spectrum.
+
+    The box (1, 1, 1) / 3 on a row of 6 has |k| = (1, 2/3, 0, 1/3): A^+ has norm 3.
+    """
+    with jax.enable_x64(True):
+        a = double(convolution(0))
+        r = np.random.default_rng(1).normal(size=SHAPE)
+        m = matrix_of(a)
+        reference = np.linalg.solve(m @ m.T + 0.01 * np.eye(len(m)), r.ravel()).reshape(SHAPE)
+        np.testing.assert_allclose(a.solve(jnp.asarray(r), 0.01), reference, rtol=0, atol=110 * 60 * 2.3e-16 * 100 * 3)
+        box = Convolution(in_shape=SHAPE, kernel=jnp.full((3, 1), 1 / 3))
+        reference = np.linalg.pinv(matrix_of(box), rcond=1e-6) @ r.ravel()
+        np.testing.assert_allclose(
+            pinv(box, jnp.asarray(r)), reference.reshape(SHAPE), rtol=0, atol=60 * 9 * 3 * 2.3e-16
+        )
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Identity(in_shape=SHAPE),
+        Scale(in_shape=SHAPE, gain=jnp.asarray([-2.0, 0.5]).reshape(1, 1, 2)),
+        convolution(0),
+        separable(0, 4, 3),
+    ],
+    ids=lambda operator: type(operator).__name__,
+)
+def test_spectrum_is_numpys(operator):
+    """All singular values, as often as they occur; float32's rounding of values up to 2 in 60 terms."""
+    ours = np.sort(np.ravel(operator.spectrum()))
+    reference = np.sort(np.linalg.svd(matrix_of(operator), compute_uv=False))
+    np.testing.assert_allclose(ours, reference, rtol=0, atol=60 * 2 * EPS)
+
+
+def test_padded_convolution_has_the_transpose_of_its_matrix(x):
+    """`zero` is the Toeplitz matrix of the kernel, whose transpose is the correlation: 9 terms, three transforms."""
+    a = convolution(2, boundary="zero")
+    turned = PaddedConvolution(in_shape=SHAPE, kernel=a.kernel[::-1, ::-1], boundary="zero")
+    same(a.adjoint(x), turned(x), 100)
+
+
+def test_one_patch_is_a_convolution_and_equal_patches_are_too(x):
+    """Windows sum to 1, so that nothing shows of them: a few transforms' rounding."""
+    plain = convolution(3)
+    for n in (1, 3):
+        patches = PatchConvolution(in_shape=SHAPE, kernels=jnp.tile(plain.kernel, (n, n, 1, 1)))
+        same(patches(x), plain(x), 100)
+        same(patches.adjoint(x), plain.adjoint(x), 100)
+
+
+def test_patches_blur_each_by_its_kernel():
+    """Points in the outer corners lie wholly in a patch: the one becomes its kernel, gain 1, the other gain 2."""
+    kernels = jnp.zeros((2, 2, 1, 1)).at[0, 0].set(1.0).at[1, 1].set(2.0)
+    y = PatchConvolution(in_shape=SHAPE, kernels=kernels)(jnp.ones(SHAPE))
+    same(y[0, 0], 1.0, 100)
+    same(y[-1, -1], 2.0, 100)
+    same(y[0, -1], 0.0, 100)
+
+
+def test_stack_is_its_members_side_by_side(x, mask):
+    members = (mask, Scale(in_shape=SHAPE, gain=jnp.asarray(0.5)))
+    a = Stack(in_shape=SHAPE, operators=members)
+    np.testing.assert_array_equal(a(x), jnp.stack([mask(x), 0.5 * x]))
+    np.testing.assert_array_equal(a.adjoint(a(x)), mask(mask(x)) + 0.25 * x)
+    by_transpose = Operator.adjoint(a, a(x))
+    same(a.adjoint(a(x)), by_transpose, 4)
+
+
+def test_pseudo_inverse_of_a_stack_is_least_squares(x):
+    """Also of a `y` that no x explains: `A^+` of [I, I / 2] is (y_1 + y_2 / 2) / (5 / 4), in one iteration's rounding.
+
+    A `reg` above 0 has the inverse `(r - A A^T r / (reg + 5 / 4)) / reg`; a traced reg is told apart as well.
+    """
+    half = Scale(in_shape=SHAPE, gain=jnp.asarray(0.5))
+    a = Stack(in_shape=SHAPE, operators=(Identity(in_shape=SHAPE), half))
+    r = jnp.stack([x, 1 - x])
+    merged = (x + (1 - x) / 2) / 1.25
+    same(pinv(a, r), merged, 20)
+    same(a.adjoint(solve(a, r, 0.0)), merged, 20)
+    np.testing.assert_allclose(solve(a, r, 0.5), (r - a(a.adjoint(r)) / 1.75) / 0.5, rtol=0, atol=1e-5)
+
+
+def test_a_stack_of_different_shapes_is_refused(x):
+    with pytest.raises(ValueError, match=r"Stack\.operators must be one or more that take \(6, 5, 2\)"):
+        Stack(in_shape=SHAPE, operators=(separable(0, 4, 3), Identity(in_shape=SHAPE)))(x)
+    with pytest.raises(ValueError, match=r"Stack\.operators"):
+        Stack(in_shape=SHAPE, operators=())(x)
+
+
+def test_norm_is_the_largest_singular_value(key):
+    """A convolution of positive weights that sum to 1 has norm 1; a strict gap makes it exact."""
+    assert abs(norm(key, convolution(0)) - 1) < 60 * EPS
+    a = separable(0, 4, 3)
+    assert abs(norm(key, a) - np.max(a.spectrum())) < 60 * EPS
+    assert norm(key, Scale(in_shape=SHAPE, gain=jnp.asarray(0.0))) == 0
+    assert abs(norm(key, Identity(in_shape=SHAPE), iterations=1) - 1) < 60 * EPS
+
+
+def test_scales_and_convolutions_keep_closed_forms(x):
+    half, third = (Scale(in_shape=SHAPE, gain=jnp.asarray(g, jnp.float32)) for g in (1 / 2, 1 / 3))
+    one, two, wide = convolution(4), convolution(5, 1, 3), convolution(6, 5, 1)
+    for outer, inner, kind in (
+        (half, third, Scale),
+        (half, separable(1, 4, 3), Separable),
+        (half, one, Convolution),
+        (one, half, Convolution),
+        (one, two, Convolution),
+        (wide, one, Compose),  # 7 rows of kernel do not fit into 6
+        (one, convolution(7, boundary="reflect"), Compose),
+    ):
+        short = compose(outer, inner)
+        assert type(short) is kind
+        assert short.in_shape == SHAPE
+        same(short(x), outer(inner(x)), 100)

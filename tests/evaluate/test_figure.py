@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from restore_jax.evaluate.figure import panels
+from restore_jax.evaluate.figure import panels, visible
 
 
 def test_pictures_are_shown_as_they_are():
@@ -23,3 +23,12 @@ def test_rows():
     one_row = panels({k: one for k in "abc"}, columns=3, width_px=16)
     assert two_rows.shape[0] > one_row.shape[0]
     assert two_rows.shape[1] < one_row.shape[1]
+
+
+def test_whatever_was_observed_can_be_shown():
+    rng = np.random.default_rng(0)
+    frames, spectrum = rng.random((3, 4, 5, 1)), rng.random((4, 5, 6))
+    np.testing.assert_array_equal(visible(frames), np.repeat(frames[0], 3, axis=-1))
+    np.testing.assert_array_equal(visible(spectrum), np.repeat(spectrum[..., :1], 3, axis=-1))
+    colour = rng.random((4, 5, 3))
+    np.testing.assert_array_equal(visible(colour), colour)

@@ -1,11 +1,12 @@
-"""Cubic resampling: what Keys' kernel reproduces, and MATLAB's weights by hand."""
+"""Resampling: what Keys' kernel reproduces, MATLAB's weights by hand and its files exactly, Pillow's other kernels."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from restore_jax.ops.resize import cubic, resize, resize_weights, separable
+from restore_jax.ops.resize import KERNELS, cubic, imresize_uint8, lanczos, linear, resize, resize_weights, separable
 
 SIZES = [(12, 6), (12, 3), (12, 5), (12, 24), (12, 17), (7, 7), (1, 4), (4, 1)]
 EPS64 = 2.3e-16
@@ -18,10 +19,11 @@ def test_cubic_interpolates():
         assert abs(cubic(np.arange(-3, 4) + offset).sum() - 1) < 10 * EPS64
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize(("n_in", "n_out"), SIZES)
-def test_rows_sum_to_one(n_in, n_out, antialias):
-    weights = resize_weights(n_in, n_out, antialias)
+def test_rows_sum_to_one(n_in, n_out, antialias, kernel):
+    weights = resize_weights(n_in, n_out, antialias, kernel)
     assert weights.shape == (n_out, n_in)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=20 * EPS64)
 
@@ -65,11 +67,13 @@ def test_a_ramp_stays_a_ramp(n_in, n_out):
     )
 
 
-def test_equal_size_is_the_identity():
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_equal_size_is_the_identity(kernel):
+    """The sinc of a whole number is 0 to the rounding of pi alone."""
     for n in (1, 2, 7):
-        np.testing.assert_array_equal(resize_weights(n, n), np.eye(n))
+        np.testing.assert_allclose(resize_weights(n, n, kernel=kernel), np.eye(n), atol=EPS64)
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 6, 5, 3)), jnp.float32)
-    np.testing.assert_array_equal(resize(x, 6, 5), x)
+    np.testing.assert_allclose(resize(x, 6, 5, kernel=kernel), x, atol=4 * EPS64 if kernel == "lanczos" else 0)
 
 
 def test_resize_is_its_matrices():
@@ -111,3 +115,91 @@ def test_weights_are_kept_and_cannot_be_changed():
     assert resize_weights(12, 6) is resize_weights(12, 6)
     with pytest.raises(ValueError, match="read-only"):
         resize_weights(12, 6)[0, 0] = 1
+
+
+@pytest.mark.parametrize("kernel", [linear, lanczos])
+def test_the_other_kernels_interpolate(kernel):
+    """1 at 0 and 0 at the other whole numbers; beyond its support nothing; `lanczos(1/2)` by hand is 6 / pi^2."""
+    np.testing.assert_allclose(kernel(np.arange(-4.0, 5.0)), np.arange(-4, 5) == 0, atol=EPS64)
+    assert not kernel(np.array([-3.5, 3.01, 9.0])).any()
+    assert abs(kernel(np.array([0.5]))[0] - {linear: 0.5, lanczos: 6 / np.pi**2}[kernel]) < 4 * EPS64
+
+
+@pytest.mark.parametrize(("kernel", "method"), [("linear", "BILINEAR"), ("lanczos", "LANCZOS")])
+@pytest.mark.parametrize(("n_in", "n_out"), [(24, 12), (24, 9), (12, 30)])
+def test_pillow_weighs_alike(kernel, method, n_in, n_out):
+    """Away from the borders, where Pillow drops what lies outside and we mirror. Pillow stores float32: half an ulp."""
+    eye = Image.fromarray(np.eye(n_in, dtype=np.float32))
+    theirs = np.asarray(eye.resize((n_in, n_out), getattr(Image.Resampling, method)))
+    ours = resize_weights(n_in, n_out, kernel=kernel)
+    reach = 3 * max(n_in / n_out, 1) + 1
+    where = (np.arange(n_out) + 0.5) * n_in / n_out
+    inside = (where > reach) & (where < n_in - reach)
+    assert inside.any()
+    np.testing.assert_allclose(ours[inside], theirs[inside], atol=1.2e-7)
+
+
+def test_box_is_the_mean_over_an_area():
+    """Whole reductions are means of blocks; 3 to 2 takes one and a half pixels each; doubling repeats."""
+    np.testing.assert_array_equal(resize_weights(6, 2, kernel="box"), np.repeat(np.eye(2), 3, axis=1) / 3)
+    np.testing.assert_allclose(resize_weights(3, 2, kernel="box"), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], atol=EPS64)
+    np.testing.assert_array_equal(resize_weights(3, 6, kernel="box"), np.repeat(np.eye(3), 2, axis=0))
+    # The mean of the whole stays, at any sizes: every old pixel is shared out completely.
+    np.testing.assert_allclose(resize_weights(12, 5, kernel="box").sum(axis=0), 5 / 12, atol=10 * EPS64)
+
+
+def test_box_without_antialias_is_the_nearest():
+    np.testing.assert_array_equal(resize_weights(9, 3, antialias=False, kernel="box"), np.eye(9)[[1, 4, 7]])
+    np.testing.assert_array_equal(resize_weights(4, 2, antialias=False, kernel="box"), np.eye(4)[[0, 2]])
+
+
+def test_an_unknown_kernel_is_refused():
+    with pytest.raises(ValueError, match="kernel must be one of cubic, box, lanczos, linear, not 'sinc'"):
+        resize_weights(4, 2, kernel="sinc")
+
+
+def levels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def pairs(shared, name):
+    """The photographs of an evaluation set and the literature's x4 reductions of them."""
+    folder = shared / f"data/eval/{name}"
+    if name == "Set5":
+        return [(p, folder / f"LR_bicubic/X4/{p.stem}x4.png") for p in sorted((folder / "HR").glob("*.png"))]
+    if name == "Set14":
+        small = sorted((folder / "LR_bicubic/X4").glob("*.png"))
+        return list(zip(sorted((folder / "HR").glob("*.png")), small, strict=True))[4:5]
+    lines = [line.split() for line in (folder / "B100_index.txt").read_text().splitlines()[:3]]
+    return [(folder / f"original_jpg/{b}.jpg", folder / f"LR_bicubic/X4/{a}_SRF_4_LR.png") for a, b in lines]
+
+
+@pytest.mark.parametrize(("name", "boundary"), [("Set5", "mirror"), ("Set14", "edge"), ("BSD100", "edge")])
+def test_matlab_files_exactly(shared, name, boundary):
+    """Every number, also in float32, for x4: weights and sums are binary fractions that it holds without rounding."""
+    for large, small in pairs(shared, name):
+        x = levels(large)
+        h, w = (side - side % 4 for side in x.shape[:2])
+        y = imresize_uint8(jnp.asarray(x[:h, :w]), h // 4, w // 4, boundary)
+        assert y.dtype == jnp.uint8
+        np.testing.assert_array_equal(y, levels(small))
+
+
+def test_matlab_rounds_between_its_passes():
+    """The axis that shrinks more goes first, and is rounded and clipped by itself: by numpy, in doubles."""
+    x = np.random.default_rng(0).integers(0, 256, (12, 16, 2)).astype(np.uint8)
+    rounded = lambda v: np.clip(np.floor(v + 0.5), 0, 255)
+    rows, cols = resize_weights(12, 6), resize_weights(16, 4)
+    expected = rounded(np.einsum("ph,hqc->pqc", rows, rounded(np.einsum("qw,hwc->hqc", cols, x))))
+    np.testing.assert_array_equal(imresize_uint8(jnp.asarray(x), 6, 4), expected)
+    other = rounded(np.einsum("qw,pwc->pqc", cols, rounded(np.einsum("ph,hwc->pwc", rows, x))))
+    assert (other != expected).any()
+
+
+def test_imresize_refuses_what_it_cannot_do():
+    x = jnp.zeros((4, 4, 1), jnp.uint8)
+    with pytest.raises(ValueError, match=r"imresize_uint8: boundary must be 'mirror' or 'edge', not 'wrap'"):
+        imresize_uint8(x, 2, 2, "wrap")
+    with pytest.raises(ValueError, match=r"cannot resize 4x4 to 0x2: every side must be at least 1"):
+        imresize_uint8(x, 0, 2)
