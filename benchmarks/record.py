@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
 LIBRARIES = (
@@ -23,7 +24,7 @@ LIBRARIES = (
 )
 
 
-def record(benchmark: str, figures: dict[str, float], protocol: str) -> None:
+def record(benchmark: str, figures: dict[str, Any], protocol: str) -> None:
     """Prints `figures` as the last line and writes `results/<benchmark>.json`, whole or not at all."""
     page = {
         "benchmark": benchmark,

@@ -33,7 +33,14 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs a file (`--dist loadgroup`), or all laws of one spec: what they compiled, they share."""
+    """One process runs a file (`--dist loadgroup`), or all laws of one spec: what they compiled, they share.
+
+    The laws come last: their groups are small, so that the processes finish together.
+    """
+
+    def spec(item: pytest.Item) -> object:
+        return item.callspec.params.get("spec") if hasattr(item, "callspec") else None
+
+    items.sort(key=lambda item: spec(item) is not None)
     for item in items:
-        spec = getattr(item, "callspec", None) and item.callspec.params.get("spec")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path}:{spec}"))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}:{spec(item)}"))

@@ -156,8 +156,8 @@ def test_what_a_module_elsewhere_lacks_is_said(my_lab):
         ({**NOISE, "std": None}, r"spec\.std: .* not None \(NoneType\)"),
         ({**NOISE, "std": [0.1, 0.2, 0.3]}, r"spec\.std: .* not \(0\.1, 0\.2, 0\.3\) \(tuple\)"),
         ({**NOISE, "std": [0.1, "0.2"]}, r"spec\.std: .* not \(0\.1, '0\.2'\) \(tuple\)"),
-        ({"name": "degrade.downsample.Downsample", "scale": 2.0}, r"spec\.scale: .* wants int, not 2\.0 \(float\)"),
-        ({"name": "degrade.downsample.Downsample", "scale": True}, r"spec\.scale: .* wants int, not True \(bool\)"),
+        ({"name": "degrade.mask.Strokes", "strokes": 2.0}, r"spec\.strokes: .* wants int, not 2\.0 \(float\)"),
+        ({"name": "degrade.mask.Strokes", "strokes": True}, r"spec\.strokes: .* wants int, not True \(bool\)"),
         (
             {"name": "nets.unet.UNet", "multipliers": [1, 2.5]},
             r"spec\.multipliers: .* wants tuple\[int, \.\.\.\], not \(1, 2\.5\)",

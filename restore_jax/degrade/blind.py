@@ -113,7 +113,7 @@ class RealEsrgan:
         canvas = tuple(max(n, -(-int(n * second.resize[1]) // 8) * 8) for n in small)
         size = tuple(jnp.maximum(jnp.round(n * smaller), 1.0) for n in small)
 
-        def on(between: tuple[int, int]) -> Callable[..., Array]:
+        def on(between: tuple[int, ...]) -> Callable[..., Array]:
             def stage(key: Key[Array, ""], x: Array, factor: Array, *size: Array) -> Array:
                 keys = jax.random.split(key, 5)
                 middle = tuple(jnp.minimum(jnp.maximum(jnp.round(n * factor), 1.0), c) for n, c in zip(shape, between))
@@ -357,6 +357,6 @@ def _jpeg(key: Key[Array, ""], x: Float[Array, "h w 3"], stage: Stage) -> Float[
 
 
 EXAMPLES = (
-    {"name": "degrade.blind.RealEsrgan", "scale": 2, "first": {"name": "degrade.blind.Stage", "std": (0.2, 1.0)}},
+    {"name": "degrade.blind.RealEsrgan", "scale": 2, "first": {"name": "degrade.blind.Stage", "resize": (0.7, 1.0)}},
     {"name": "degrade.blind.Bsrgan", "scale": 2},
 )

@@ -329,7 +329,7 @@ def _matlab_hdf5(path: str) -> dict[str, np.ndarray]:
             value = item[()].T  # MATLAB counts columns first
             if value.dtype == object:
                 cells = np.empty(value.size, object)
-                cells[:] = [file[reference][()].T for reference in value.ravel()]
+                cells[:] = [np.asarray(file[reference]).T for reference in value.ravel()]
                 value = cells
             variables[name] = value
     return variables

@@ -90,7 +90,7 @@ class FourierMask:
     def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
         """The measured frequencies `h w 2c`, and their `Fourier` operator."""
         key_acceleration, key_mask = jax.random.split(key)
-        shape = x.shape[:2] if self.pattern == "pixels" else (x.shape[0], 1)
+        shape = (x.shape[0], x.shape[1] if self.pattern == "pixels" else 1)
         always, twin = _plan(shape, self.centre if self.pattern == "lines" else self.centre**0.5)
         n, n_always = always.size, int(always.sum())
         share = 1.0 / draw(key_acceleration, self.acceleration)

@@ -235,8 +235,8 @@ class Stack(Operator):
 
     def adjoint(self, y: Float[Array, "n ..."]) -> Float[Array, "*b h w c"]:
         """`sum_i A_i^T y_i`."""
-        images = [operator.adjoint(y[i]) for i, operator in enumerate(self.operators)]
-        return sum(images[1:], images[0])
+        images = (operator.adjoint(y[i]) for i, operator in enumerate(self.operators))
+        return sum(images, jnp.zeros(self.in_shape, y.dtype))
 
     def solve(self, r: Float[Array, "n ..."], reg: Float[Array, "..."] | float) -> Float[Array, "n ..."]:
         """By conjugate gradients; at `reg = 0` on `A^T A`, where they find `(A A^T)^+ r = A (A^T A)^+2 A^T r`.

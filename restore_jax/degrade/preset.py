@@ -4,6 +4,7 @@ Each is a chain of members that stand on their own; take one as a start, and `bu
 as the text to change.
 """
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -20,6 +21,7 @@ from restore_jax.degrade.noise import DeadPixels, Gaussian
 from restore_jax.degrade.weather import LowLight
 
 
+@functools.partial(jax.jit, static_argnums=0)  # many small steps: slow one by one
 def _file(chain: Chain, key: Key[Array, ""], x: Float[Array, "h w 3"]) -> Observation:
     """What the chain makes of x, as a file holds it; the rounding is invisible to gradients."""
     y = jnp.clip(chain(key, x).y, 0.0, 1.0)

@@ -145,8 +145,8 @@ class Video:
         obs = Observation(y=blend(first.y, second.y), cond=jax.tree.map(blend, first.cond, second.cond))
         if first.operator is None or second.operator is None or isinstance(first.operator, Identity):
             return obs.replace(operator=first.operator)  # unknown, or the same all the time
-        ends = [jax.tree.map(lambda v: jnp.broadcast_to(v, (x.shape[0], *v.shape)), one.operator.frame)
-                for one in (first, second)]  # fmt: skip
+        spread = lambda v: jnp.broadcast_to(v, (x.shape[0], *v.shape))  # noqa: E731
+        ends = [jax.tree.map(spread, one.frame) for one in (first.operator, second.operator)]
         frame = Blend(in_shape=x.shape[1:], first=ends[0], second=ends[1], share=share)
         return obs.replace(operator=Frames(in_shape=x.shape, frame=frame))
 
@@ -169,7 +169,8 @@ class Video:
         if isinstance(obs.operator, Identity):
             return obs.replace(operator=Identity(in_shape=x.shape))
         # A linear operator cannot depend on x: with one key it is one operator, that of any frame.
-        return obs.replace(operator=Frames(in_shape=x.shape, frame=self.step(key, x[0]).operator, shared=True))
+        frame: Any = self.step(key, x[0]).operator
+        return obs.replace(operator=Frames(in_shape=x.shape, frame=frame, shared=True))
 
 
 @dataclass(frozen=True)

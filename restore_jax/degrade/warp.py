@@ -35,7 +35,7 @@ class Warp(Operator):
 
     def adjoint(self, y: Float[Array, "p q c"]) -> Float[Array, "h w c"]:
         """`y` put back where it came from."""
-        return splat(y, self.grid, *self.in_shape[:2], self.boundary)
+        return splat(y, self.grid, self.in_shape[0], self.in_shape[1], self.boundary)
 
 
 @dataclass(frozen=True)

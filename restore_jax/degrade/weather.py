@@ -179,7 +179,7 @@ def _mix(
 
 def _fall(
     key: Key[Array, ""],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     cover: Float[Array, ""],
     length: Float[Array, ""],
     angle: Float[Array, ""],

@@ -94,7 +94,8 @@ def _interpolate(raw: Array, pattern: str, filters: tuple[np.ndarray, ...]) -> A
 
     def filtered(kernel: np.ndarray) -> Array:
         taps = zip(*np.nonzero(kernel), strict=True)
-        return sum(float(kernel[i, j]) * wide[..., i : i + h, j : j + w, :] for i, j in taps)
+        terms = (float(kernel[i, j]) * wide[..., i : i + h, j : j + w, :] for i, j in taps)
+        return sum(terms, jnp.zeros_like(raw))
 
     around, beside, above, corners = map(filtered, filters)
     sites = _sites(h, w, pattern).reshape((1,) * (raw.ndim - 3) + (h, w, 1))

@@ -55,9 +55,9 @@ def resample_weights(
 
 def resample(
     x: Float[Array, "h w c"],
-    m_in: tuple[Any, Any],
-    shape: tuple[int, int],
-    m_out: tuple[Any, Any],
+    m_in: tuple[Any, ...],
+    shape: tuple[int, ...],
+    m_out: tuple[Any, ...],
     kernel: Shaped[Array, ""] | int,
 ) -> Float[Array, "p q c"]:
     """The picture of `m_in` pixels on the canvas `x`, resized to `m_out` pixels on a canvas of `shape`.

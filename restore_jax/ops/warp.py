@@ -15,7 +15,7 @@ BOUNDARIES = ("mirror", "edge", "zero")
 
 def pixel_grid(height: int, width: int, dtype: Any = jnp.float32) -> Float[Array, "h w 2"]:
     """The grid that reads every pixel where it is."""
-    return jnp.asarray(np.stack(np.mgrid[:height, :width], axis=-1), dtype)
+    return jnp.asarray(np.moveaxis(np.mgrid[:height, :width], 0, -1), dtype)
 
 
 def affine_grid(
@@ -59,7 +59,7 @@ def homography_grid(corners: Float[Array, "4 2"], height: int, width: int) -> Fl
 
 def flow_grid(flow: Float[Array, "h w 2"]) -> Float[Array, "h w 2"]:
     """Reads pixel p at `p + flow[p]`, the flow in pixels (row, column)."""
-    return pixel_grid(*flow.shape[:2], flow.dtype) + flow
+    return pixel_grid(flow.shape[0], flow.shape[1], flow.dtype) + flow
 
 
 def sample(x: Float[Array, "h w c"], grid: Float[Array, "p q 2"], boundary: str = "mirror") -> Float[Array, "p q c"]:
@@ -91,7 +91,7 @@ def splat(
 
 
 def _taps(
-    grid: Float[Array, "p q 2"], shape: tuple[int, int], boundary: str
+    grid: Float[Array, "p q 2"], shape: tuple[int, ...], boundary: str
 ) -> list[tuple[Shaped[Array, "p q"], Float[Array, "p q"]]]:
     """The four pixels that each place is read from, as flat indices, and their weights."""
     if boundary not in BOUNDARIES:

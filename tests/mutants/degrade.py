@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant("linear.py", _CUT, "inverse = 1.0 / (power + 2 * reg)\n        return filter", "Defocus"),
     Mutant("mask.py", "= self.mask**2 + reg", "= self.mask**2 + 2 * reg", "RandomPixels and not Video and not Chain"),
     Mutant("channel.py", "where(a + reg > rounding, 1.0", "where(a > rounding, 1.01", "Greyscale"),
-    Mutant("warp.py", "splat(y, self.grid, *self.in_shape[:2],", "sample(y, self.grid,", "Affine"),
+    Mutant("warp.py", "splat(y, self.grid, self.in_shape[0], self.in_shape[1],", "sample(y, self.grid,", "Affine"),
     Mutant(
         "fourier.py",
         "square = self.mask**2 + _mirrored(self.mask) ** 2\n        along",
