@@ -1,6 +1,7 @@
 """Degradations in figures: exactness, speed and gain.
 
     python -m benchmarks.degrade            about twenty minutes on two cores; most of it are the laws and the mutants
+    python -m benchmarks.degrade speed jpeg     these parts anew; `commits` says when each was measured
 
 matlab_x4       our uint8 cubic reduction by 4 of Set5, Set14 and BSD100, against the stored files (made with MATLAB)
 jpeg_psnr_db    the lowest PSNR between our decode and Pillow's, 4:4:4, over the embedded photographs (a centre crop of
@@ -27,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.record import ROOT, record
+from benchmarks.record import ROOT, commit, record
 from restore_jax.build import build, examples
 from restore_jax.data.sets.embedded import Embedded
 from restore_jax.memory import keep_freed_memory
@@ -243,6 +244,17 @@ def jpeg() -> dict[str, float]:
     return figures
 
 
+def pairs(folder) -> list:
+    """The large files of an evaluation set, each with its reduction by 4."""
+    if not folder.is_dir():
+        return []
+    if folder.name == "BSD100":
+        lines = [line.split() for line in (folder / "B100_index.txt").read_text().splitlines() if line]
+        return [(folder / f"original_jpg/{b}.jpg", folder / f"LR_bicubic/X4/{a}_SRF_4_LR.png") for a, b in lines]
+    large, small = (sorted((folder / part).glob("*.png")) for part in ("HR", "LR_bicubic/X4"))
+    return list(zip(large, small, strict=True))
+
+
 def matlab() -> dict[str, float]:
     """Our uint8 reduction against MATLAB's, over all stored pictures."""
     from PIL import Image
@@ -252,10 +264,7 @@ def matlab() -> dict[str, float]:
     same, total, worst, pictures = 0, 0, 0, 0
     # Set5's small files were made with MATLAB's mirrored border, the others' with the edge repeated.
     for name, boundary in (("Set5", "mirror"), ("Set14", "edge"), ("BSD100", "edge")):
-        for path in sorted((EVAL / name / "HR").glob("*.png")):
-            small = EVAL / name / "LR_bicubic" / "X4" / f"{path.stem}x4.png"
-            if not small.exists():
-                continue
+        for path, small in pairs(EVAL / name):
             theirs = np.asarray(Image.open(small)).astype(int)
             x = np.asarray(Image.open(path))
             x = x[: x.shape[0] // 4 * 4, : x.shape[1] // 4 * 4]
@@ -309,19 +318,38 @@ def burst() -> float:
     return float(jnp.mean(jax.jit(jax.vmap(gain))(jax.random.split(jax.random.key(0), 4))))
 
 
+def speed() -> dict[str, float]:
+    """The blind pipeline on all cores and on one device, and its share of a training step."""
+    alone, figures = blind_on(1), blind_on(os.cpu_count() or 1)
+    step_s = training_step()
+    figures |= {f"{name}_one_device": value for name, value in alone.items()}
+    return figures | {"share_of_step": BATCH / alone["blind_images_per_s"] / step_s, "step_s": step_s}
+
+
+PARTS = {
+    "speed": speed,
+    "jpeg": jpeg,
+    "matlab": lambda: {"matlab_x4": matlab()},
+    "burst": lambda: {"burst_gain_db": burst()},
+    "laws": laws,
+    "mutants": lambda: {"mutants": mutants()},
+}
+
+
 def main() -> None:
-    """Measures, prints and records."""
+    """Measures the parts that are named, or all; prints and records."""
     keep_freed_memory()
     if sys.argv[1:] == ["blind"]:
         print(json.dumps(blind()))
         return
-    alone, figures = blind_on(1), blind_on(os.cpu_count() or 1)
-    degrade_s, step_s = BATCH / alone["blind_images_per_s"], training_step()
-    figures |= {f"{name}_one_device": value for name, value in alone.items()}
-    figures |= {"share_of_step": degrade_s / step_s, "step_s": step_s}
-    figures |= jpeg() | {"matlab_x4": matlab(), "burst_gain_db": burst()} | laws() | {"mutants": mutants()}
-    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}
-    record("degrade", rounded, " ".join(__doc__.split()))
+    path, figures = ROOT / "results" / "degrade.json", {}
+    if sys.argv[1:] and path.exists():
+        figures = json.loads(path.read_text())["figures"]
+    for name in sys.argv[1:] or PARTS:
+        measured = PARTS[name]()
+        figures |= {k: round(v, 4) if isinstance(v, float) else v for k, v in measured.items()}
+        figures["commits"] = {**figures.get("commits", {}), name: commit()}
+    record("degrade", figures, " ".join(__doc__.split()))
 
 
 if __name__ == "__main__":

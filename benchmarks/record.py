@@ -31,7 +31,7 @@ def record(benchmark: str, figures: dict[str, Any], protocol: str) -> None:
         "figures": figures,
         "protocol": protocol,
         "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "libraries": _versions(),
         "utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -55,7 +55,9 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str:
+def commit() -> str:
+    """What is checked out, and whether it was changed."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True).stdout.strip()
 

@@ -23,7 +23,12 @@ def get_config(path):
     return module.get_config()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+SLOW = {"blind"}  # half a minute of compilation
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=[pytest.mark.soak] if p.stem in SLOW else [], id=p.stem) for p in FILES]
+)
 def test_a_config_trains_a_step(path):
     raw = get_config(path)
     narrow = {"width": 8, "blocks": 1, "enc_blocks": (1, 1, 1), "middle_blocks": 1}  # the recipe's own net

@@ -62,7 +62,7 @@ WHITE = [spec for spec in LINEAR if getattr(carries(spec).noise_std, "shape", No
 every = pytest.mark.parametrize("spec", SPECS, ids=label)
 linear = pytest.mark.parametrize("spec", LINEAR, ids=label)
 both_precisions = pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
-regs = pytest.mark.parametrize("reg", [1e-2, 1.0])
+regs = pytest.mark.parametrize("reg", [1e-2, pytest.param(1.0, marks=pytest.mark.soak)])  # the easier one, at leisure
 
 # One trace for all operators of one kind: that their leaves are leaves pays here already.
 forward = jax.jit(lambda a, x: a(x))

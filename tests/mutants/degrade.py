@@ -46,12 +46,7 @@ MUTANTS = (
     Mutant("mask.py", "= self.mask**2 + reg", "= self.mask**2 + 2 * reg", "RandomPixels and not Video and not Chain"),
     Mutant("channel.py", "where(a + reg > rounding, 1.0", "where(a > rounding, 1.01", "Greyscale"),
     Mutant("warp.py", "splat(y, self.grid, self.in_shape[0], self.in_shape[1],", "sample(y, self.grid,", "Affine"),
-    Mutant(
-        "fourier.py",
-        "square = self.mask**2 + _mirrored(self.mask) ** 2\n        along",
-        "square = 2 * self.mask**2\n        along",
-        "FourierMask",
-    ),
+    Mutant("fourier.py", "possible * _inverse(0.5 * square + reg)", "possible * _inverse(square + reg)", "FourierMask"),
     Mutant("raw.py", "return unmosaic(y, self.pattern)", 'return unmosaic(y, "bggr")', "Mosaic"),
     Mutant("noise.py", "y=x + std * noise, op", "y=x + std**2 * noise, op", _WHITE),
     Mutant("mask.py", "jax.random.bernoulli(key_mask,", _OTHER_KEY, "RandomPixels and not Video and not Chain"),
@@ -103,7 +98,7 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         results = list(tqdm(pool.map(caught, MUTANTS), total=len(MUTANTS), desc="mutants", unit="bug"))
     for mutant, found in zip(MUTANTS, results):
-        print(f"{'caught ' if found else 'MISSED '} {mutant.file}: {mutant.bug.splitlines()[0]}")
+        print(f"{'caught' if found else 'MISSED'}  {mutant.file}: {mutant.bug.splitlines()[0]}", file=sys.stderr)
     print(json.dumps({"planted": len(MUTANTS), "caught": sum(results)}))
 
 
