@@ -18,6 +18,7 @@ import scipy.special
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation
+from restore_jax.degrade.compress import as_file
 from restore_jax.degrade.parameter import check
 from restore_jax.ops import kernel
 from restore_jax.ops.branch import one_by_one
@@ -98,7 +99,7 @@ class RealEsrgan:
 
     def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
         """The picture as it might be found."""
-        return _found(self._harmed(key, x, _reduced("RealEsrgan", x, self.scale)))
+        return as_file(self._harmed(key, x, _reduced("RealEsrgan", x, self.scale)))
 
     @functools.partial(jax.jit, static_argnums=(0, 3))  # hundreds of operations: slow one by one
     def _harmed(self, key: Key[Array, ""], x: Array, small: tuple[int, int]) -> Array:
@@ -181,7 +182,7 @@ class Bsrgan:
 
     def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
         """The picture as it might be found."""
-        return _found(self._harmed(key, x, _reduced("Bsrgan", x, self.scale)))
+        return as_file(self._harmed(key, x, _reduced("Bsrgan", x, self.scale)))
 
     @functools.partial(jax.jit, static_argnums=(0, 3))
     def _harmed(self, key: Key[Array, ""], x: Array, small: tuple[int, int]) -> Array:
@@ -241,12 +242,6 @@ def _reduced(owner: str, x: Array, scale: int) -> tuple[int, int]:
     if h % scale or w % scale:
         raise ValueError(f"{owner}.scale = {scale} does not divide {h}x{w}: crop the picture first.")
     return h // scale, w // scale
-
-
-def _found(y: Float[Array, "p q 3"]) -> Observation:
-    """`y` as a file holds it, its rounding invisible to gradients."""
-    y = jnp.clip(y, 0.0, 1.0)
-    return Observation(y=y + jax.lax.stop_gradient(jnp.round(y * 255) / 255 - y))
 
 
 def _blur(x: Float[Array, "h w c"], weights: Float[Array, "k k"]) -> Float[Array, "h w c"]:

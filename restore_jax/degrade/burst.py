@@ -14,8 +14,8 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation, Operator, prox
+from restore_jax.degrade.noise import sensor_noise
 from restore_jax.degrade.parameter import Parameter, check, draw
-from restore_jax.degrade.raw import sensor_noise
 from restore_jax.ops.bayer import check_pattern, demosaic, mosaic
 from restore_jax.ops.warp import affine_grid, sample
 

@@ -97,6 +97,12 @@ class DoubleJpeg:
         return Observation(y=jpeg(cropped, draw(key_2, self.quality_2), self.subsampling, self.rounding))
 
 
+def as_file(y: Float[Array, "h w c"]) -> Observation:
+    """`y` and nothing else, as a file of 8 bits holds it: clipped and rounded, the rounding invisible to gradients."""
+    y = jnp.clip(y, 0.0, 1.0)
+    return Observation(y=y + jax.lax.stop_gradient(jnp.round(y * 255) / 255 - y))
+
+
 EXAMPLES = (
     {"name": "degrade.compress.Jpeg", "quality": (10.0, 95.0), "subsampling": "4:2:0"},
     {"name": "degrade.compress.Jpeg", "quality": 50.0, "subsampling": "4:4:4"},

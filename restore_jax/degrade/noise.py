@@ -76,7 +76,7 @@ class SensorNoise:
     def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
         """The noisy picture; `noise_std [h, w, c]` is what a restorer can know, estimated from y."""
         key_iso, key_noise = jax.random.split(key)
-        iso = _draw_logarithm(key_iso, self.iso).astype(x.dtype)
+        iso = draw_logarithm(key_iso, self.iso).astype(x.dtype)
         k = 5.995267e-4 * iso + 8.68861e-3
         b = (7.11772e-7 * iso + 6.514934e-4) * iso + 0.11492713
         return _counted(key_noise, x, k / 959.0, jnp.sqrt(b) / 959.0)
@@ -101,9 +101,8 @@ class ShotRead:
     def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
         """The noisy picture; `noise_std [h, w, c]` is what a restorer can know, estimated from y."""
         key_shot, key_read, key_noise = jax.random.split(key, 3)
-        shot = _draw_logarithm(key_shot, self.shot).astype(x.dtype)
-        variance = 2.18 * jnp.log(shot) + 1.20 + 0.26 * jax.random.normal(key_read, (), x.dtype)
-        return _counted(key_noise, x, shot, jnp.exp(0.5 * variance))
+        shot = draw_logarithm(key_shot, self.shot).astype(x.dtype)
+        return _counted(key_noise, x, shot, read_noise(key_read, shot))
 
 
 @dataclass(frozen=True)
@@ -229,17 +228,36 @@ def _counted(
     key: Key[Array, ""], x: Float[Array, "h w c"], shot: Float[Array, ""], read: Float[Array, ""]
 ) -> Observation:
     """`x` counted in electrons of size `shot`, with read noise; the variance is estimated from y."""
-    key_count, key_noise = jax.random.split(key)
-    gain = jnp.maximum(shot, 1e-6)  # a million electrons to white: shot noise of 0.001, below any sensor's
-    light = jax.lax.stop_gradient(jnp.maximum(x, 0.0))
-    electrons = jax.random.poisson(key_count, light / gain).astype(x.dtype)
-    shot_noise = jnp.where(shot > 0, gain * electrons - light, 0.0)
-    y = x + shot_noise + read * jax.random.normal(key_noise, x.shape, x.dtype)
-    std = jnp.sqrt(shot * jnp.maximum(y, 0.0) + read**2)
-    return Observation(y=y, operator=Identity(in_shape=x.shape), noise_std=jax.lax.stop_gradient(std))
+    y, std = sensor_noise(key, x, shot, read)
+    return Observation(y=y, operator=Identity(in_shape=x.shape), noise_std=std)
 
 
-def _draw_logarithm(key: Key[Array, ""], value: Parameter) -> Float[Array, ""]:
+def sensor_noise(
+    key: Key[Array, ""], light: Float[Array, "*s"], shot: Float[Array, ""], read: Float[Array, ""]
+) -> tuple[Float[Array, "*s"], Float[Array, "*s"]]:
+    """`y = shot Poisson(light / shot) + read n`, and its standard deviation as y tells it.
+
+    `shot` and `read` are scalars that were drawn, in units of light; the gradient with respect to `light` is 1.
+    The second is `sqrt(shot max(y, 0) + read^2)`, the estimate that a restorer can make.
+    """
+    key_count, key_read = jax.random.split(key)
+    one_electron = jnp.maximum(shot, 1e-6)  # a million electrons to white: less noise than any sensor has
+    mean = jax.lax.stop_gradient(jnp.maximum(light, 0.0))
+    electrons = jax.random.poisson(key_count, mean / one_electron).astype(light.dtype)
+    noise = jnp.where(shot > 0, one_electron * electrons - mean, 0.0)
+    y = light + noise + read * jax.random.normal(key_read, light.shape, light.dtype)
+    return y, jax.lax.stop_gradient(jnp.sqrt(shot * jnp.maximum(y, 0.0) + read**2))
+
+
+def read_noise(key: Key[Array, ""], shot: Float[Array, ""]) -> Float[Array, ""]:
+    """The read noise that a sensor has at that `shot`: `log read^2 = 2.18 log shot + 1.20 + 0.26 n`, n standard normal.
+
+    Reference: Brooks et al. 2019, section 3.1 (a fit to the Darmstadt Noise Dataset).
+    """
+    return jnp.exp(0.5 * (2.18 * jnp.log(shot) + 1.20 + 0.26 * jax.random.normal(key, (), shot.dtype)))
+
+
+def draw_logarithm(key: Key[Array, ""], value: Parameter) -> Float[Array, ""]:
     """`value` itself, or a draw from `value = (low, high)`, uniform in the logarithm."""
     if isinstance(value, tuple):
         return jnp.exp(draw(key, (math.log(value[0]), math.log(value[1]))))

@@ -8,7 +8,6 @@ import functools
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation
@@ -16,16 +15,15 @@ from restore_jax.degrade.age import Fade, Scratches
 from restore_jax.degrade.blur import Defocus, GaussianBlur, HandShake
 from restore_jax.degrade.chain import Chain
 from restore_jax.degrade.choice import Choice, Maybe
-from restore_jax.degrade.compress import DoubleJpeg, Jpeg
+from restore_jax.degrade.compress import DoubleJpeg, Jpeg, as_file
 from restore_jax.degrade.noise import DeadPixels, Gaussian
 from restore_jax.degrade.weather import LowLight
 
 
 @functools.partial(jax.jit, static_argnums=0)  # many small steps: slow one by one
 def _file(chain: Chain, key: Key[Array, ""], x: Float[Array, "h w 3"]) -> Observation:
-    """What the chain makes of x, as a file holds it; the rounding is invisible to gradients."""
-    y = jnp.clip(chain(key, x).y, 0.0, 1.0)
-    return Observation(y=y + jax.lax.stop_gradient(jnp.round(y * 255) / 255 - y))
+    """What the chain makes of x, as a file holds it."""
+    return as_file(chain(key, x).y)
 
 
 @dataclass(frozen=True)

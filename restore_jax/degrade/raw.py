@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation, Operator
+from restore_jax.degrade.noise import draw_logarithm, read_noise, sensor_noise
 from restore_jax.degrade.parameter import Parameter, check, draw
 from restore_jax.ops.bayer import check_pattern, demosaic, mosaic, unmosaic
 from restore_jax.ops.camera import Camera, colour_matrix, develop, unprocess
@@ -66,39 +67,10 @@ def _check_noise(owner: Any) -> None:
 def noise_levels(
     key: Key[Array, ""], shot: Parameter, read: Parameter | None, dtype: Any
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """`shot`, a range log-uniformly, and `read`; where `read` is None, what sensors have at that shot noise.
-
-    `log read^2 = 2.18 log shot + 1.2 + 0.26 n`, n standard normal.
-
-    Reference: Brooks et al. 2019, section 3.1 (a fit to the Darmstadt Noise Dataset).
-    """
+    """`shot`, a range log-uniformly, and `read`; where `read` is None, what sensors have at that shot noise."""
     key_shot, key_read = jax.random.split(key)
-    if isinstance(shot, tuple):
-        low, high = jnp.log(jnp.asarray(shot, dtype))
-        shot_drawn = jnp.exp(jax.random.uniform(key_shot, (), dtype, low, high))
-    else:
-        shot_drawn = jnp.asarray(shot, dtype)
-    if read is not None:
-        return shot_drawn, draw(key_read, read).astype(dtype)
-    log_variance = 2.18 * jnp.log(shot_drawn) + 1.2 + 0.26 * jax.random.normal(key_read, (), dtype)
-    return shot_drawn, jnp.exp(0.5 * log_variance)
-
-
-def sensor_noise(
-    key: Key[Array, ""], light: Float[Array, "*s"], shot: Float[Array, ""], read: Float[Array, ""]
-) -> tuple[Float[Array, "*s"], Float[Array, "*s"]]:
-    """`y = shot Poisson(light / shot) + read n`, and its standard deviation as y tells it.
-
-    `shot` and `read` are scalars that were drawn, in units of light; the gradient with respect to `light` is 1.
-    The second is `sqrt(shot max(y, 0) + read^2)`, the estimate that a restorer can make.
-    """
-    key_count, key_read = jax.random.split(key)
-    one_electron = jnp.maximum(shot, 1e-6)  # a million electrons to white: less noise than any sensor has
-    mean = jax.lax.stop_gradient(jnp.maximum(light, 0.0))
-    electrons = jax.random.poisson(key_count, mean / one_electron).astype(light.dtype)
-    noise = jnp.where(shot > 0, one_electron * electrons - mean, 0.0)
-    y = light + noise + read * jax.random.normal(key_read, light.shape, light.dtype)
-    return y, jax.lax.stop_gradient(jnp.sqrt(shot * jnp.maximum(y, 0.0) + read**2))
+    shot_drawn = draw_logarithm(key_shot, shot).astype(dtype)
+    return shot_drawn, read_noise(key_read, shot_drawn) if read is None else draw(key_read, read).astype(dtype)
 
 
 def quantise(x: Float[Array, "*s"], bits: int) -> Float[Array, "*s"]:
