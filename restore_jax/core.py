@@ -107,6 +107,7 @@ class Observation:
 
         cond["image"]  `y` brought to the grid of x (up-sampled where y is smaller): h w c
         cond["noise"]  fixed noise for a sampler, k images side by side: h w (k c)
+        cond["until"]  the level that a flow map is to jump to, one number an image
     """
 
     y: Any
@@ -115,8 +116,9 @@ class Observation:
     cond: Mapping[str, Any] = struct.field(default_factory=dict)
 
     def with_cond(self, **arrays: Any) -> "Observation":
-        """The same observation with more conditions."""
-        return self.replace(cond={**self.cond, **arrays})
+        """The same observation with these conditions too, or in place of its own; None removes one."""
+        kept = {name: array for name, array in {**self.cond, **arrays}.items() if array is not None}
+        return self.replace(cond=kept)
 
     @property
     def x_shape(self) -> Shape:
@@ -138,6 +140,39 @@ Guidance = Callable[[Denoiser, Observation], Denoiser]
 Step = Callable[[Keys, Denoiser, Array, Array, Array], Array]
 Metric = Callable[[Float[Array, "*b h w c"], Float[Array, "*b h w c"]], Float[Array, "*b"]]
 Net = Callable[[PyTree, Array, Array, Observation], Array]  # (params, x_t, sigma, obs) -> x_hat
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A Denoiser that can be asked again under another condition: `denoise.given(image=..., until=...)`.
+
+    Guidance by differences and flow maps need it; a plain function from (x_t, sigma) to x_hat does not have it.
+    """
+
+    def __call__(self, x_t: Array, sigma: Array) -> Array:
+        """`x_hat`."""
+        ...
+
+    def given(self, **cond: Any) -> "Conditional":
+        """The same network under the same observation with these conditions in place of its own; None removes one."""
+        ...
+
+
+@runtime_checkable
+class Multistep(Protocol):
+    """A Step that learns from the steps before it; a plain Step forgets. `__call__` is its first move."""
+
+    def blank(self, x: Array) -> PyTree:
+        """The memory before the first move down from `x`."""
+        ...
+
+    def __call__(self, key: Keys, denoise: Denoiser, x: Array, s: Array, t: Array) -> Array:
+        """The picture at level t, without memory."""
+        ...
+
+    def move(self, memory: PyTree, key: Keys, denoise: Denoiser, x: Array, s: Array, t: Array) -> tuple[Array, PyTree]:
+        """The picture at level t, and what to remember of it."""
+        ...
 
 
 @runtime_checkable

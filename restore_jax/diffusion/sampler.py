@@ -4,17 +4,28 @@ Noise comes from the key, or, where it must be fixed (a graph on a phone, tiles 
 from cond["noise"]: as many pictures as the sampler `draws`, side by side on the channel axis.
 """
 
+import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import checkify
 from jaxtyping import Array, Float
 
-from restore_jax.core import Denoiser, Keys, Observation, Shape, Step, normal, split
+from restore_jax.core import Denoiser, Guidance, Keys, Multistep, Observation, Sampler, Shape, Step, normal, split
 from restore_jax.diffusion.schedule import Karras
 
 Start = Literal["image", "noise"]
+
+
+@runtime_checkable
+class Grid(Protocol):
+    """A schedule that one can sample on: n + 1 falling levels, the last of them 0."""
+
+    def grid(self, n: int) -> Float[Array, "{n}+1"]:
+        """The ends of n steps."""
+        ...
 
 
 def start_mean(start: Start, obs: Observation) -> Float[Array, "..."]:
@@ -43,18 +54,77 @@ def noise_images(key: Keys, obs: Observation, draws: int) -> list[Float[Array, "
     return jnp.split(noise, draws, axis=-1)
 
 
+def descend(
+    step: Step, key: Keys, denoise: Denoiser, x: Float[Array, "*b h w c"], sigmas: Float[Array, " n"]
+) -> Float[Array, "*b h w c"]:
+    """`x` of level sigmas[0] moved down to sigmas[-1], one `step` between neighbours, as one `scan`.
+
+    The levels are traced: other values, no other program. Where they are known they must fall. Run through
+    `stop_at_nan`, it says at which step x ceased to be finite.
+
+    Raises:
+        ValueError: the levels do not fall, or are negative.
+    """
+    check_falling(sigmas)
+    n = sigmas.shape[0] - 1
+    remembers = isinstance(step, Multistep)
+    memory = step.blank(x) if isinstance(step, Multistep) else ()
+
+    def move(carry: tuple[Array, Any], levels: tuple[Array, Array, Keys, Array]) -> tuple[tuple[Array, Any], None]:
+        x, memory = carry
+        s, t, one_key, k = levels
+        if remembers:
+            x, memory = step.move(memory, one_key, denoise, x, s, t)
+        else:
+            x = step(one_key, denoise, x, s, t)
+        words = "x is not finite after step {k} of " + str(n) + ", from level {s} to {t}, by "
+        by = str(step).replace("{", "{{").replace("}", "}}")
+        checkify.debug_check(jnp.isfinite(x).all(), words + by, k=k, s=s, t=t)
+        return (x, memory), None
+
+    levels = (sigmas[:-1], sigmas[1:], split(key, n), jnp.arange(1, n + 1))
+    return jax.lax.scan(move, (x, memory), levels)[0][0]
+
+
+def check_falling(sigmas: Any) -> None:
+    """Levels fall, and are not negative; those that are traced cannot be looked at and pass."""
+    if isinstance(sigmas, jax.core.Tracer):
+        return
+    values = [float(sigma) for sigma in sigmas]
+    if not values or values[-1] < 0 or any(a <= b for a, b in itertools.pairwise(values)):
+        raise ValueError(f"The noise levels of a sampler must fall and not be negative, not {values}.")
+
+
+def stop_at_nan(sampler: Sampler) -> Any:
+    """The same function, jitted, that raises where x ceases to be finite, with the step, the level and the settings.
+
+    Raises:
+        FloatingPointError: a guidance scale is too large, or the network itself answers NaN.
+    """
+    checked = jax.jit(checkify.checkify(sampler), static_argnums=1)
+
+    def stopping(key: Keys, denoise: Denoiser, obs: Observation) -> Float[Array, "*b h w c"]:
+        error, x = checked(key, denoise, obs)
+        if error.get():
+            raise FloatingPointError(f"{sampler}: {error.get()}. Is a guidance scale too large?")
+        return x
+
+    return stopping
+
+
 @dataclass(frozen=True)
 class Ode:
     """`n_steps` moves of `step` down the grid of `schedule`, as one `scan`: the probability flow.
 
-    Deterministic given the noise it starts from. `start` says what that noise is added to, and must
-    agree with the preconditioning the denoiser was trained with (`Edm.around`).
+    Deterministic given the noise it starts from, if the step is. `start` says what that noise is added to, and
+    must agree with the preconditioning the denoiser was trained with (`Edm.around`). A step that changes the noise
+    according to what was observed has `under(obs) -> Step`.
 
     Reference: Karras et al. 2022 (EDM), algorithm 1 without churn.
     """
 
-    step: Step
-    schedule: Karras = Karras()
+    step: Any
+    schedule: Grid = Karras()
     n_steps: int = 18
     start: Start = "noise"
 
@@ -70,14 +140,36 @@ class Ode:
         key_noise, key_steps = split(key)
         sigmas = self.schedule.grid(self.n_steps)
         (noise,) = noise_images(key_noise, obs, 1)
-        x = start_mean(self.start, obs) + sigmas[0] * noise
+        step = self.step.under(obs) if hasattr(self.step, "under") else self.step
+        return descend(step, key_steps, denoise, start_mean(self.start, obs) + sigmas[0] * noise, sigmas)
 
-        def move(x: Array, levels: tuple[Array, Array, Keys]) -> tuple[Array, None]:
-            s, t, one_key = levels
-            return self.step(one_key, denoise, x, s, t), None
 
-        x, _ = jax.lax.scan(move, x, (sigmas[:-1], sigmas[1:], split(key_steps, self.n_steps)))
-        return x
+@dataclass(frozen=True)
+class Guided:
+    """`sampler` with `guidance` around its denoiser, the first innermost: a prior becomes a posterior.
+
+    The other way to the same is the `guidance` of a method; here it belongs to the sampler, so that it can be said
+    where a trained model is loaded.
+    """
+
+    sampler: Sampler
+    guidance: tuple[Guidance, ...]
+
+    @property
+    def draws(self) -> int:
+        """Those of the sampler."""
+        return self.sampler.draws
+
+    @property
+    def nfe(self) -> int:
+        """Those of the sampler: a guidance that evaluates once more, or differentiates, says so itself."""
+        return self.sampler.nfe
+
+    def __call__(self, key: Keys, denoise: Denoiser, obs: Observation) -> Float[Array, "*b h w c"]:
+        """A sample for each observation."""
+        for guide in self.guidance:
+            denoise = guide(denoise, obs)
+        return self.sampler(key, denoise, obs)
 
 
 @dataclass(frozen=True)

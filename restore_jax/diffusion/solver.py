@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 
 from restore_jax.core import Denoiser, Keys, per_image
 
+Level = Float[Array, "*#b"]
+
 
 def slope(denoise: Denoiser, x: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"]) -> Float[Array, "*b h w c"]:
     """`dx/dsigma = (x - D(x, sigma)) / sigma`, for sigma > 0.
@@ -19,6 +21,18 @@ def slope(denoise: Denoiser, x: Float[Array, "*b h w c"], sigma: Float[Array, "*
     Reference: Karras et al. 2022 (EDM), algorithm 1, line 4.
     """
     return (x - denoise(x, sigma)) / per_image(sigma, x)
+
+
+def jump(answer: Float[Array, "*b h w c"], x: Float[Array, "*b h w c"], s: Level, t: Level) -> Float[Array, "*b h w c"]:
+    """`(t / s) x + (1 - t / s) answer`: where the straight line from x at level s to the answer at 0 passes level t."""
+    ratio = per_image(t / s, x)
+    return ratio * x + (1.0 - ratio) * answer
+
+
+def answer(x_t: Float[Array, "*b h w c"], x: Float[Array, "*b h w c"], s: Level, t: Level) -> Float[Array, "*b h w c"]:
+    """The inverse, `jump(answer, x, s, t) = x_t`: what a denoiser must answer for Euler's step to reach x_t; t < s."""
+    ratio = per_image(t / s, x)
+    return (x_t - ratio * x) / (1.0 - ratio)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from restore_jax.core import (
     Guidance,
     Keys,
     Metric,
+    Net,
     Observation,
     PyTree,
     Restorer,
@@ -78,12 +79,8 @@ class Regression:
         return jnp.mean(said.weight * distance), {"distance": jnp.mean(distance)}
 
     def denoiser(self, params: PyTree, obs: Observation) -> Denoiser:
-        """The network with parameters and condition bound, guided."""
-
-        def unguided(x_t: Float[Array, "b h w c"], sigma: Float[Array, "*#b"]) -> Float[Array, "b h w c"]:
-            return self.evaluate(params, x_t, sigma, obs)
-
-        denoise: Denoiser = unguided
+        """The network with parameters and condition bound, guided; `obs` must be lifted."""
+        denoise: Denoiser = Bound(self.evaluate, params, obs)
         for guide in self.guidance:
             denoise = guide(denoise, obs)
         return denoise
@@ -91,6 +88,23 @@ class Regression:
     def restorer(self, params: PyTree, sampler: Sampler | None = None) -> Restorer:
         """What was learned, restoring through its own sampler or another."""
         return Sampled(self, params, sampler or self.sampler)
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """The denoiser `net(params, x_t, sigma, obs)` of one observation, which can be asked under other conditions too."""
+
+    net: Net
+    params: PyTree
+    obs: Observation
+
+    def __call__(self, x_t: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"]) -> Float[Array, "*b h w c"]:
+        """`x_hat`."""
+        return self.net(self.params, x_t, sigma, self.obs)
+
+    def given(self, **cond: Any) -> "Bound":
+        """The same with `cond` in place of the observation's own; None removes one."""
+        return dataclasses.replace(self, obs=self.obs.with_cond(**cond))
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that jax.jit takes it as it is

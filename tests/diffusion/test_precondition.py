@@ -100,7 +100,9 @@ def test_edm_tells_the_net_log_sigma_and_the_centred_image(obs, key):
     _, c_noise, cond = Edm().to_net(jax.random.normal(key, SHAPE), jnp.asarray([0.5, 1.0, np.e, 80]), obs)
     np.testing.assert_allclose(c_noise, np.log([0.5, 1, np.e, 80]) / 4, atol=4 * ULP)
     np.testing.assert_array_equal(cond, obs.cond["image"] - 0.5)
-    assert Edm().to_net(jnp.zeros(SHAPE), jnp.ones(4), Observation(y=jnp.zeros(SHAPE)))[2] is None
+    blank = Observation(y=jnp.zeros(SHAPE))
+    np.testing.assert_array_equal(Edm().to_net(jnp.zeros(SHAPE), jnp.ones(4), blank)[2], np.zeros(SHAPE))
+    assert Edm(sees=()).to_net(jnp.zeros(SHAPE), jnp.ones(4), obs)[2] is None
 
 
 def test_weight_of_denoise_undoes_c_out(obs, key):
