@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation, Operator
-from restore_jax.degrade.linear import Scale
+from restore_jax.degrade.linear import Scale, root
 from restore_jax.degrade.mask import Mask
 from restore_jax.degrade.parameter import Parameter, check, draw
 from restore_jax.ops.color import BT601
@@ -50,6 +50,12 @@ class Channels(Operator):
         """The `k = min(c, d)` singular values of `matrix`, at every pixel."""
         values = jnp.linalg.svd(self.matrix, compute_uv=False)
         return jnp.broadcast_to(values[None, None], (*self.in_shape[:2], values.shape[0]))
+
+    def svd(self) -> tuple[Float[Array, "h w c"], Operator]:
+        """`sqrt(a)` and `V^T` at every pixel, of `matrix^T matrix = V a V^T`: see `degrade.linear`."""
+        a, v = jnp.linalg.eigh(_mix(self.matrix.T[None], self.matrix.T)[0])
+        values = jnp.broadcast_to(root(a, max(self.matrix.shape))[None, None], self.in_shape)
+        return values, Channels(in_shape=self.in_shape, matrix=v.T)
 
 
 @dataclass(frozen=True)

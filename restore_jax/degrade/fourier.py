@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation, Operator
+from restore_jax.degrade.linear import Hartley, root
 from restore_jax.degrade.parameter import Parameter, check, draw
 
 
@@ -53,6 +54,10 @@ class Fourier(Operator):
         """The singular values, `|v| / sqrt(2)` at each frequency and channel; `|mask|` where that is symmetric."""
         values = jnp.sqrt(0.5 * (self.mask**2 + _mirrored(self.mask) ** 2))
         return jnp.broadcast_to(values, self.in_shape)
+
+    def svd(self) -> tuple[Float[Array, "h w c"], Operator]:
+        """The spectrum and the Hartley transform: `A^T A` filters by `|v|^2 / 2`, the same at k and -k."""
+        return root(self.spectrum() ** 2, 1), Hartley(in_shape=self.in_shape)
 
 
 @dataclass(frozen=True)

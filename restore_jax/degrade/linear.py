@@ -2,6 +2,13 @@
 
 `spectrum()`, where an operator has it, is every singular value of `A`, as often as it occurs and in no particular
 order, in whatever shape they come.
+
+`svd()`, where an operator has it, is `(values, rotation)`: the orthogonal operator `V^T` from pictures to pictures of
+the same shape, and for each number of `V^T x` the singular value it is seen with, 0 for what A does not see:
+
+    A^T A x = rotation.adjoint(values^2 * rotation(x))
+
+Values below rounding, which `solve` gives up, are 0 exactly.
 """
 
 from typing import Any
@@ -39,6 +46,10 @@ class Identity(Operator):
         """Ones."""
         return jnp.ones(self.in_shape)
 
+    def svd(self) -> tuple[Float[Array, "*t h w c"], Operator]:
+        """Ones, and itself."""
+        return self.spectrum(), self
+
 
 @struct.dataclass
 class Scale(Operator):
@@ -64,6 +75,10 @@ class Scale(Operator):
         gain = jnp.asarray(self.gain)
         gain = gain.reshape((1,) * (len(self.in_shape) - gain.ndim) + gain.shape)
         return jnp.broadcast_to(jnp.abs(gain), self.in_shape)
+
+    def svd(self) -> tuple[Float[Array, "*t h w c"], Operator]:
+        """`|gain|`, and the identity."""
+        return self.spectrum(), Identity(in_shape=self.in_shape)
 
 
 @struct.dataclass
@@ -107,6 +122,14 @@ class Separable(Operator):
         a, b = (jnp.linalg.svd(one, compute_uv=False) for one in (self.rows, self.cols))
         return jnp.broadcast_to((a[:, None] * b[None, :])[..., None], (len(a), len(b), self.in_shape[-1]))
 
+    def svd(self) -> tuple[Float[Array, "*t h w c"], Operator]:
+        """`sqrt(a_i b_j)` and `V^T x W`, of `rows^T rows = V a V^T` and `cols^T cols = W b W^T`. Cost: O(h^3 + w^3)."""
+        a, v = jnp.linalg.eigh(_gram(self.rows))
+        b, w = jnp.linalg.eigh(_gram(self.cols))
+        square = (a[:, None] * b[None, :])[..., None]
+        values = jnp.broadcast_to(root(square, max(*self.rows.shape, *self.cols.shape)), self.in_shape)
+        return values, Separable(in_shape=self.in_shape, rows=v.T, cols=w.T)
+
 
 @struct.dataclass
 class Convolution(Operator):
@@ -146,8 +169,36 @@ class Convolution(Operator):
         k = jnp.fft.fft2(jnp.pad(self.kernel, ((0, h - p), (0, w - q))))  # where the centre is changes no modulus
         return jnp.broadcast_to(jnp.abs(k).reshape((1,) * (len(self.in_shape) - 3) + (h, w, 1)), self.in_shape)
 
+    def svd(self) -> tuple[Float[Array, "*b h w c"], Operator]:
+        """`|k|` and the Hartley transform: `A^T A` filters by `|k|^2`, the same at a frequency and its mirror."""
+        return root(self.spectrum() ** 2, max(self.in_shape[-3:-1])), Hartley(in_shape=self.in_shape)
+
     def _otf(self) -> Any:
         return otf(self.kernel, *self.in_shape[-3:-1])
+
+
+@struct.dataclass
+class Hartley(Operator):
+    """`A x = Re F x - Im F x`, with F the unitary Fourier transform of each channel: orthogonal and its own inverse.
+
+    The real transform that diagonalises every filter with a real transfer function that is the same at a frequency and
+    its mirror. Its kernel is `cos + sin`. Cost: one transform a channel.
+
+    Reference: Bracewell 1983, "Discrete Hartley transform".
+    """
+
+    def __call__(self, x: Float[Array, "*t h w c"]) -> Float[Array, "*t h w c"]:
+        """`Re F x - Im F x`."""
+        z = jnp.fft.fft2(x, axes=(-3, -2), norm="ortho")
+        return z.real - z.imag
+
+    def adjoint(self, y: Float[Array, "*t h w c"]) -> Float[Array, "*t h w c"]:
+        """The same: its kernel is symmetric in pixel and frequency."""
+        return self(y)
+
+    def solve(self, r: Float[Array, "*t h w c"], reg: Float[Array, "..."] | float) -> Float[Array, "*t h w c"]:
+        """`r / (1 + reg)`."""
+        return r / (1.0 + reg)
 
 
 @struct.dataclass
@@ -300,6 +351,16 @@ def compose(outer: Operator, inner: Operator) -> Operator:
             kernel = jax.scipy.signal.convolve2d(outer.kernel, inner.kernel, mode="full", precision=_EXACT)
             return Convolution(in_shape=inner.in_shape, kernel=kernel)
     return Compose(in_shape=inner.in_shape, outer=outer, inner=inner)
+
+
+def root(square: Float[Array, "*s"], n: int) -> Float[Array, "*s"]:
+    """The singular values of their squares, sums of n terms: 0 below `n eps max(square)`, where `solve` gives up."""
+    seen = square > n * jnp.finfo(square.dtype).eps * jnp.max(square)
+    return jnp.where(seen, jnp.sqrt(jnp.where(seen, square, 1.0)), 0.0)  # the slope of a root at 0 is not finite
+
+
+def _gram(matrix: Float[Array, "p h"]) -> Float[Array, "h h"]:
+    return jnp.matmul(matrix.T, matrix, precision=_EXACT)
 
 
 def norm(key: Key[Array, ""], operator: Operator, iterations: int = 50) -> Float[Array, ""]:

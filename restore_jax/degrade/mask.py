@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation, Operator
+from restore_jax.degrade.linear import Identity
 from restore_jax.degrade.parameter import Parameter, check, draw
 
 
@@ -37,6 +38,10 @@ class Mask(Operator):
     def spectrum(self) -> Float[Array, "h w c"]:
         """The singular values, `|mask|` at each number of the picture, in no particular order."""
         return jnp.broadcast_to(jnp.abs(self.mask), self.in_shape)
+
+    def svd(self) -> tuple[Float[Array, "h w c"], Operator]:
+        """`|mask|`, and the identity: see `degrade.linear`."""
+        return self.spectrum(), Identity(in_shape=self.in_shape)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Observation, Operator
+from restore_jax.degrade.linear import Identity
 from restore_jax.degrade.noise import draw_logarithm, read_noise, sensor_noise
 from restore_jax.degrade.parameter import Parameter, check, draw
 from restore_jax.ops.bayer import check_pattern, demosaic, mosaic, unmosaic
@@ -47,6 +48,14 @@ class BayerMosaic(Operator):
     def solve(self, r: Float[Array, "h w 1"], reg: Float[Array, "..."] | float) -> Float[Array, "h w 1"]:
         """`r / (1 + reg)`."""
         return r / (1.0 + reg)
+
+    def spectrum(self) -> Float[Array, "h w 1"]:
+        """Ones, one a pixel."""
+        return jnp.ones((*self.in_shape[:2], 1))
+
+    def svd(self) -> tuple[Float[Array, "h w 3"], Operator]:
+        """1 for the colour that a pixel sees and 0 for the others, and the identity: see `degrade.linear`."""
+        return self.adjoint(self.spectrum()), Identity(in_shape=self.in_shape)
 
 
 def _check_rgb(owner: object, x: Array) -> None:

@@ -65,11 +65,11 @@ class _Affine:
 
     def coefficients(self, sigma: Sigma) -> Coefficients:
         """A row of the table, at sigma."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not define coefficients, a row of the table.")
 
     def c_noise(self, sigma: Sigma) -> Sigma:
         """What the network is told of sigma, a number of order one."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not define c_noise, the last column of the table.")
 
     def mean(self, obs: Observation) -> Float[Array, "..."]:
         """The `m` of the formula."""
@@ -84,10 +84,9 @@ class _Affine:
 
     def to_net(self, x_t: Float[Array, "*b h w c"], sigma: Sigma, obs: Observation) -> NetInputs:
         """`(c_in (x_t - m), c_noise, cond)`."""
-        told = self.c_noise(sigma)
-        if "until" in obs.cond:
-            told = jnp.stack(jnp.broadcast_arrays(told, self.c_noise(obs.cond["until"])), axis=-1)
-        told = jnp.broadcast_to(told, x_t.shape[:-3] + told.shape[jnp.ndim(sigma) :])
+        levels = [sigma, obs.cond["until"]] if "until" in obs.cond else [sigma]
+        told = [jnp.broadcast_to(self.c_noise(level), x_t.shape[:-3]) for level in levels]
+        told = jnp.stack(told, axis=-1) if len(told) == 2 else told[0]
         shown = [obs.cond[name] - 0.5 if name in obs.cond else jnp.zeros_like(x_t) for name in self.sees]
         cond = jnp.concatenate(shown, axis=-1) if shown else None
         return per_image(self.coefficients(sigma).c_in, x_t) * (x_t - self.mean(obs)), told, cond

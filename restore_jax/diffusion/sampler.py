@@ -10,10 +10,23 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import checkify
 from jaxtyping import Array, Float
 
-from restore_jax.core import Denoiser, Guidance, Keys, Multistep, Observation, Sampler, Shape, Step, normal, split
+from restore_jax.core import (
+    Denoiser,
+    Guidance,
+    Keys,
+    Multistep,
+    Observation,
+    Sampler,
+    Shape,
+    Step,
+    normal,
+    per_image,
+    split,
+)
 from restore_jax.diffusion.schedule import Karras
 
 Start = Literal["image", "noise"]
@@ -36,7 +49,7 @@ def start_mean(start: Start, obs: Observation) -> Float[Array, "..."]:
                 'start = "image" needs cond["image"], the observation on the grid of x; or start = "noise".'
             )
         return obs.cond["image"]
-    return jnp.full(obs.x_shape, 0.5, jnp.float32)
+    return jnp.full(obs.x_shape, 0.5, obs.y.dtype)
 
 
 def noise_images(key: Keys, obs: Observation, draws: int) -> list[Float[Array, "*b h w c"]]:
@@ -46,7 +59,7 @@ def noise_images(key: Keys, obs: Observation, draws: int) -> list[Float[Array, "
     shape: Shape = (*obs.x_shape[:-1], draws * obs.x_shape[-1])
     noise = obs.cond.get("noise")
     if noise is None:
-        noise = normal(key, shape)
+        noise = normal(key, shape, obs.y.dtype)
     if noise.shape != shape:
         raise ValueError(
             f'cond["noise"] must be {shape} for a sampler that draws {draws} noise images, not {noise.shape}.'
@@ -67,31 +80,36 @@ def descend(
     """
     check_falling(sigmas)
     n = sigmas.shape[0] - 1
-    remembers = isinstance(step, Multistep)
     memory = step.blank(x) if isinstance(step, Multistep) else ()
 
     def move(carry: tuple[Array, Any], levels: tuple[Array, Array, Keys, Array]) -> tuple[tuple[Array, Any], None]:
         x, memory = carry
         s, t, one_key, k = levels
-        if remembers:
+        if isinstance(step, Multistep):
             x, memory = step.move(memory, one_key, denoise, x, s, t)
         else:
             x = step(one_key, denoise, x, s, t)
-        words = "x is not finite after step {k} of " + str(n) + ", from level {s} to {t}, by "
-        by = str(step).replace("{", "{{").replace("}", "}}")
-        checkify.debug_check(jnp.isfinite(x).all(), words + by, k=k, s=s, t=t)
+        _check_finite(x, n, step, k, s, t)
         return (x, memory), None
 
     levels = (sigmas[:-1], sigmas[1:], split(key, n), jnp.arange(1, n + 1))
     return jax.lax.scan(move, (x, memory), levels)[0][0]
 
 
+def _check_finite(x: Array, n: int, step: Any, k: Any, s: Any, t: Any) -> None:
+    """What `stop_at_nan` looks for; it costs nothing without."""
+    words = "x is not finite after step {k} of " + str(n) + ", from level {s} to {t}, by "
+    by = str(step).replace("{", "{{").replace("}", "}}")
+    checkify.debug_check(jnp.isfinite(x).all(), words + by, k=k, s=s, t=t)
+
+
 def check_falling(sigmas: Any) -> None:
     """Levels fall, and are not negative; those that are traced cannot be looked at and pass."""
     if isinstance(sigmas, jax.core.Tracer):
         return
-    values = [float(sigma) for sigma in sigmas]
-    if not values or values[-1] < 0 or any(a <= b for a, b in itertools.pairwise(values)):
+    values = np.asarray(sigmas).tolist()  # by numpy, which can look at constants while a function is traced
+    falling = all(a > b for a, b in itertools.pairwise(values))  # which NaN does not
+    if not values or not falling or not values[-1] >= 0:
         raise ValueError(f"The noise levels of a sampler must fall and not be negative, not {values}.")
 
 
@@ -141,7 +159,8 @@ class Ode:
         sigmas = self.schedule.grid(self.n_steps)
         (noise,) = noise_images(key_noise, obs, 1)
         step = self.step.under(obs) if hasattr(self.step, "under") else self.step
-        return descend(step, key_steps, denoise, start_mean(self.start, obs) + sigmas[0] * noise, sigmas)
+        x = start_mean(self.start, obs) + per_image(sigmas[0], noise) * noise
+        return descend(step, key_steps, denoise, x, sigmas)
 
 
 @dataclass(frozen=True)
@@ -207,12 +226,20 @@ class Consistency:
         for k, sigma in enumerate(self.sigmas):
             x_t = x + sigma * noise[k] if sigma > 0 else x
             x = denoise(x_t, jnp.float32(sigma))
+            _check_finite(x, self.nfe, self, jnp.int32(k + 1), jnp.float32(sigma), jnp.float32(0))
         return x
 
 
 EXAMPLES = (
     {"name": "diffusion.sampler.Ode", "step": {"name": "diffusion.solver.Euler"}, "n_steps": 4},
     {"name": "diffusion.sampler.Ode", "step": {"name": "diffusion.solver.Heun"}, "n_steps": 4},
+    {"name": "diffusion.sampler.Ode", "step": {"name": "diffusion.solver.UniPc"}, "n_steps": 4},
+    {"name": "diffusion.sampler.Ode", "step": {"name": "diffusion.solver.Ancestral"}, "n_steps": 4},
     {"name": "diffusion.sampler.Consistency", "sigmas": (80.0,)},
     {"name": "diffusion.sampler.Consistency", "sigmas": (80.0, 0.8)},
+    {
+        "name": "diffusion.sampler.Guided",
+        "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (80.0, 0.8)},
+        "guidance": ({"name": "diffusion.guidance.Threshold"},),
+    },
 )

@@ -354,3 +354,34 @@ def test_other_values_do_not_retrace(spec):
         restore(at(batch, i).operator, batch.y[i])
     restore(jax.tree.map(lambda leaf: 0.5 * leaf, at(batch, 0).operator), batch.y[0])
     assert len(traces) == 1
+
+
+# The singular value decomposition, where there is one
+
+ROTATED = [spec for spec in LINEAR if hasattr(carries(spec).operator, "svd")]
+
+
+@pytest.mark.parametrize("spec", ROTATED, ids=label)
+@both_precisions
+def test_svd_diagonalises(spec, double):
+    """`A^T A x = V S^2 V^T x` and `V V^T x = x`, to n eps of `|A|^2 |x|`: two passes there and two back, and the cut.
+
+    The squares of the values are those of `spectrum()`, as often as they occur, to the n eps that the cut gives up.
+    """
+    with jax.enable_x64(double):
+        operator, eps, _ = operator_of(spec, double)
+        x = random(8, picture(spec, double))
+        values, rotation = jax.jit(lambda a: a.svd())(operator)
+        assert values.shape == x.shape == rotation.in_shape
+        seen = adjoint(rotation, values**2 * forward(rotation, x))
+        bound = 4 * N * eps
+        assert norm(seen - adjoint(operator, forward(operator, x))) <= bound * norm_of(spec) ** 2 * norm(x)
+        assert norm(adjoint(rotation, forward(rotation, x)) - x) <= bound * norm(x)
+        assert norm(forward(rotation, adjoint(rotation, x)) - x) <= bound * norm(x)
+        ours, theirs = (np.sort(np.ravel(s))[::-1] for s in (values, operator.spectrum()))
+        theirs = np.pad(theirs, (0, max(0, ours.size - theirs.size)))[: ours.size]
+        np.testing.assert_allclose(ours**2, theirs**2, rtol=0, atol=2 * N * eps * norm_of(spec) ** 2)
+
+
+def test_every_closed_form_has_an_svd():
+    assert len(ROTATED) >= 12

@@ -131,3 +131,81 @@ def test_edm_refuses_what_it_cannot_be():
         Edm(0.0)
     with pytest.raises(ValueError, match="'grey' or 'image'"):  # past the check of types that only tests have
         Edm.__post_init__(SimpleNamespace(sigma_data=0.25, around="blue"))
+
+
+AFFINE = [spec for spec in precondition.EXAMPLES if not spec["name"].endswith("Residual")]
+
+
+@examples
+def test_from_x_is_the_inverse_of_to_x(spec, obs, key):
+    x_t, sigma = jax.random.normal(key, SHAPE), jnp.asarray([0.05, 0.1, 1.0, 10.0])
+    conversion, raw = build(spec), jax.random.normal(jax.random.key(1), SHAPE)
+    back = conversion.from_x(conversion.to_x(raw, x_t, sigma, obs), x_t, sigma, obs)
+    # Sums of numbers up to 10, divided by c_out > 0.04: 25 * 10 * a few roundings
+    np.testing.assert_allclose(back, raw, atol=2000 * ULP)
+
+
+@pytest.mark.parametrize("spec", AFFINE, ids=str)
+def test_every_parametrisation_is_the_identity_at_level_zero(spec, obs, key):
+    x_t = jax.random.normal(key, SHAPE)
+    answer = build(spec).to_x(jax.random.normal(key, SHAPE), x_t, jnp.zeros(4), obs)
+    np.testing.assert_allclose(answer, x_t, atol=4 * ULP)
+
+
+def parts(key, d):
+    """`x = 1/2 + d z_0`, its noise n, and x_t at four levels."""
+    z, n = jax.random.normal(key, SHAPE), jax.random.normal(jax.random.key(1), SHAPE)
+    sigma = jnp.asarray([0.05, 0.1, 1.0, 10.0])
+    return z, n, sigma, 0.5 + d * z + sigma[:, None, None, None] * n
+
+
+def test_a_network_of_flow_moves_on_straight_lines(obs, key):
+    """Its input is `(1 - tau) z_0 + tau n`, its output `n - z_0`, the line's velocity (Lipman et al., eq. 20-23)."""
+    d = 0.25
+    z, n, sigma, x_t = parts(key, d)
+    flow = precondition.Flow(d)
+    inputs, tau, _ = flow.to_net(x_t, sigma, obs)
+    np.testing.assert_allclose(tau, sigma / (sigma + d), rtol=4 * ULP)
+    at = np.asarray(tau)[:, None, None, None]
+    np.testing.assert_allclose(inputs, (1 - at) * z + at * n, atol=50 * ULP)
+    np.testing.assert_allclose(flow.from_x(0.5 + d * z, x_t, sigma, obs), n - z, atol=2000 * ULP)
+
+
+def test_a_network_of_vp_predicts_v_or_the_noise(obs, key):
+    """Its input is `a z_0 + b n`, a^2 + b^2 = 1; v = a n - b z_0 (Salimans & Ho, 4), eps = n (Ho et al., eq. 11)."""
+    d = 0.25
+    z, n, sigma, x_t = parts(key, d)
+    a = np.asarray(d / np.sqrt(d**2 + sigma**2))[:, None, None, None]
+    b = np.sqrt(1 - a**2)
+    v, eps = precondition.V(d), precondition.Eps(d)
+    np.testing.assert_allclose(v.to_net(x_t, sigma, obs)[0], a * z + b * n, atol=50 * ULP)
+    np.testing.assert_allclose(eps.to_net(x_t, sigma, obs)[0], a * z + b * n, atol=50 * ULP)
+    np.testing.assert_allclose(v.from_x(0.5 + d * z, x_t, sigma, obs), a * n - b * z, atol=2000 * ULP)
+    np.testing.assert_allclose(eps.from_x(0.5 + d * z, x_t, sigma, obs), n, atol=2000 * ULP)
+
+
+def test_a_network_of_trigflow_answers_the_derivative_in_its_angle(obs, key):
+    """`x_t = cos(t) x + sin(t) d n` and d F = dx_t/dt, by autodiff (Lu & Song, section 3)."""
+    d = 0.25
+    z, n, sigma, x_t = parts(key, d)
+    trig = precondition.Trig(d)
+    inputs, t, _ = trig.to_net(x_t, sigma, obs)
+
+    def path(t):
+        at = t[:, None, None, None]
+        return jnp.cos(at) * z + jnp.sin(at) * n  # in units of d
+
+    np.testing.assert_allclose(inputs, path(t), atol=50 * ULP)
+    _, slope = jax.jvp(path, (t,), (jnp.ones_like(t),))
+    np.testing.assert_allclose(trig.from_x(0.5 + d * z, x_t, sigma, obs), slope, atol=2000 * ULP)
+
+
+@pytest.mark.parametrize("spec", AFFINE, ids=str)
+def test_a_flow_map_s_network_is_told_both_levels(spec, obs, key):
+    conversion, x_t = build(spec), jax.random.normal(key, SHAPE)
+    s, t = jnp.asarray([0.1, 0.5, 1.0, 80.0]), jnp.asarray([0.1, 0.05, 0.5, 0.0])
+    both = conversion.to_net(x_t, s, obs.with_cond(until=t))[1]
+    np.testing.assert_array_equal(both, np.stack([conversion.c_noise(s), conversion.c_noise(t)], -1))
+    one = conversion.to_net(x_t, s[1], obs.with_cond(until=t))[1]
+    np.testing.assert_array_equal(one[:, 1], conversion.c_noise(t))
+    assert one.shape == (4, 2)

@@ -1,3 +1,6 @@
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,9 +9,19 @@ import pytest
 from restore_jax.build import build
 from restore_jax.core import Observation, Sampler, split
 from restore_jax.diffusion import sampler
-from restore_jax.diffusion.sampler import Consistency, Ode, noise_images, start_mean
-from restore_jax.diffusion.schedule import Karras
-from restore_jax.diffusion.solver import Heun
+from restore_jax.diffusion.guidance import Threshold
+from restore_jax.diffusion.sampler import (
+    Consistency,
+    Guided,
+    Ode,
+    check_falling,
+    descend,
+    noise_images,
+    start_mean,
+    stop_at_nan,
+)
+from restore_jax.diffusion.schedule import Karras, Levels
+from restore_jax.diffusion.solver import Ancestral, Euler, Heun, UniPc
 from restore_jax.testing.gaussian import GaussianWorld
 
 SHAPE = (2, 2, 2)
@@ -102,7 +115,9 @@ def test_noise_given_is_noise_drawn(key, spec, monkeypatch):
     x = sample(key, elementwise, obs)
     (noise,) = drawn
     assert noise.shape == (3, 2, 2, 2 * sample.draws)
-    fixed = sample(jax.random.key(9), elementwise, obs.with_cond(noise=noise))
+    # A step that draws noise of its own draws it from the key.
+    again = key if isinstance(getattr(sample, "step", None), Ancestral) else jax.random.key(9)
+    fixed = sample(again, elementwise, obs.with_cond(noise=noise))
     np.testing.assert_allclose(fixed, x, rtol=10 * ULP)
     assert len(drawn) == 1
 
@@ -189,3 +204,126 @@ def test_what_cannot_be_sampled_says_so(key):
     for sigmas in ((), (1.0, 2.0), (1.0, 1.0), (1.0, -0.5)):
         with pytest.raises(ValueError, match="must fall"):
             Consistency(sigmas)
+
+
+# ------------------------------------------------------------------------------- many moves as one scan
+
+
+def test_descend_is_one_move_after_another(key):
+    """By hand: a step with memory is handed it, and one without is handed a key of its own."""
+    x, sigmas = jax.random.normal(key, (2, *SHAPE)), jnp.asarray([3.0, 1.0, 0.3, 0.0])
+    keys = split(key, 3)
+
+    @jax.jit
+    def by_hand(x):
+        memory, other = UniPc().blank(x), x
+        for k in range(3):
+            x, memory = UniPc().move(memory, keys[k], elementwise, x, sigmas[k], sigmas[k + 1])
+            other = Ancestral()(keys[k], elementwise, other, sigmas[k], sigmas[k + 1])
+        return x, other
+
+    for step, hand in zip((UniPc(), Ancestral()), by_hand(x)):
+        np.testing.assert_allclose(descend(step, key, elementwise, x, sigmas), hand, rtol=100 * ULP)
+
+
+def test_other_levels_are_no_other_program(key):
+    traces = []
+
+    @jax.jit
+    def run(x, sigmas):
+        traces.append(1)
+        return descend(UniPc(), key, elementwise, x, sigmas)
+
+    for schedule in (Karras(), Levels((3.0, 2.0, 1.0))):
+        assert np.isfinite(run(jnp.ones((2, *SHAPE)), schedule.grid(6))).all()
+    assert len(traces) == 1
+
+
+def test_levels_that_do_not_fall_are_errors(key):
+    x = jnp.ones((1, *SHAPE))
+    for wrong in ([1.0, 2.0], [1.0, 1.0], [1.0, 0.5, -0.1], [1.0, float("nan")], [float("nan")], []):
+        with pytest.raises(ValueError, match="must fall and not be negative"):
+            descend(Euler(), key, elementwise, x, jnp.asarray(wrong))
+    wrong = jnp.asarray([1.0, 2.0])
+    # Constants can be looked at while a function is traced; its arguments cannot, and pass.
+    with pytest.raises(ValueError, match="must fall"):
+        jax.jit(lambda x: descend(Euler(), key, elementwise, x, wrong))(x)
+    jax.jit(check_falling)(jnp.asarray([1.0, 2.0]))
+    check_falling(jnp.asarray([2.0, 1.0]))
+
+
+def test_pictures_keep_their_precision(key):
+    """Levels of another dtype do not change that of the pictures, nor of what the scan carries."""
+    with jax.enable_x64(True):
+        obs = Observation(y=jnp.zeros((1, *SHAPE), jnp.float32))
+        for step in (Heun(), UniPc(), Ancestral()):
+            x = jax.eval_shape(lambda key, step=step: Ode(step)(key, lambda x_t, sigma: 0.5 * x_t, obs), key)
+            assert x.dtype == jnp.float32
+
+
+# ------------------------------------------------------------------------------- guided, and stopped
+
+
+@dataclass(frozen=True)
+class Push:
+    """A guidance that multiplies by `scale`, twice at low noise: too large a scale overflows."""
+
+    scale: float
+
+    def __call__(self, denoise, obs):
+        def guided(x_t, sigma):
+            pushed = self.scale * denoise(x_t, sigma)
+            return jnp.where(sigma < 0.5, self.scale * pushed, pushed)
+
+        return guided
+
+
+def test_the_first_guidance_is_innermost(key):
+    obs = blank(2).with_cond(noise=jnp.ones((2, *SHAPE)))
+    plain = Consistency((0.6,))
+    outside = Guided(plain, (Push(3.0), Threshold()))(key, lambda x_t, sigma: x_t, obs)  # clip(3 * 1.1)
+    inside = Guided(plain, (Threshold(), Push(3.0)))(key, lambda x_t, sigma: x_t, obs)  # 3 * clip(1.1)
+    np.testing.assert_allclose(outside, np.ones((2, *SHAPE)))
+    np.testing.assert_allclose(inside, np.full((2, *SHAPE), 3.0))
+    np.testing.assert_array_equal(Guided(plain, ())(key, elementwise, obs), plain(key, elementwise, obs))
+    assert (Guided(plain, (Push(3.0),)).draws, Guided(plain, (Push(3.0),)).nfe) == (1, 1)
+
+
+def test_a_scale_too_large_is_stopped_at_its_step(key):
+    """Levels 2, 1, 0.25, 0: the third step is the first below 0.5, where 1e30^2 is infinite in single precision."""
+    plain, obs = Ode(Euler(), Levels((2.0, 1.0, 0.25)), 3), blank(2)
+    words = (
+        r"scale=1e\+30.*not finite after step 3 of 3, from level 0\.25.* to 0\.0.*, by Euler.*guidance scale too large"
+    )
+    with pytest.raises(FloatingPointError, match=words):
+        stop_at_nan(Guided(plain, (Push(1e30),)))(key, elementwise, obs)
+    with pytest.raises(FloatingPointError, match=r"after step 2 of 2, from level 0\.25.*by Consistency"):
+        stop_at_nan(Guided(Consistency((2.0, 0.25)), (Push(1e30),)))(key, elementwise, obs)
+
+
+def test_what_stays_finite_is_not_stopped(key):
+    sample = Ode(Euler(), n_steps=2)
+    plain = sample(key, elementwise, blank(2))
+    np.testing.assert_allclose(stop_at_nan(sample)(key, elementwise, blank(2)), plain, rtol=100 * ULP)
+
+
+@dataclass(frozen=True)
+class Towards:
+    """A step that is told what was observed, and goes there."""
+
+    goal: Any = None
+    order = 1
+
+    def nfe(self, n_steps):
+        return 0
+
+    def under(self, obs):
+        return Towards(obs.y)
+
+    def __call__(self, key, denoise, x, s, t):
+        return self.goal
+
+
+def test_a_step_is_told_what_was_observed(key):
+    obs = Observation(y=jnp.full((2, *SHAPE), 7.0))
+    np.testing.assert_array_equal(Ode(Towards(), n_steps=2)(key, elementwise, obs), obs.y)

@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Observation, Operator
+from restore_jax.core import Observation, Operator, per_image
+
+
+def isotropic_variance(sigma: Float[Array, "*#b"], deviation: float) -> Float[Array, "*#b"]:
+    """`1 / (1 / sigma^2 + 1 / deviation^2)`: of each number of x given x_t, where pictures are N(m, deviation^2 I).
+
+    Levels below 1e-6 count as 1e-6, so that one can divide by it.
+    """
+    return 1.0 / (jnp.maximum(sigma, 1e-6) ** -2 + deviation**-2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +29,7 @@ class Measurement:
 
     y: Float[Array, "..."]
     operator: Operator
-    noise_std: Any
+    noise_std: Any  # one number, one an image, or, of noise that is not white, as many axes as y
     batch_axes: int
 
     @classmethod
@@ -46,12 +54,14 @@ class Measurement:
             )
         axes = len(obs.x_shape) - len(obs.operator.in_shape)
         std = jnp.zeros((), obs.y.dtype) if obs.noise_std is None else jnp.asarray(obs.noise_std, obs.y.dtype)
-        if white and std.ndim > axes and any(side > 1 for side in std.shape[axes:]):
-            raise ValueError(
-                f"{who} takes noise of one size all over a picture, not noise_std of shape {std.shape}: PiGDM, moments"
-                " and DPS take any."
-            )
-        if white:
+        if std.ndim > axes and any(side > 1 for side in std.shape[axes:]):
+            if white:
+                raise ValueError(
+                    f"{who} takes noise of one size all over a picture, not noise_std of shape {std.shape}: PiGDM,"
+                    " DDNM, moments and DPS take any."
+                )
+            std = std.reshape(std.shape[:axes] + (1,) * (obs.y.ndim - std.ndim) + std.shape[axes:])
+        else:
             std = std.reshape(std.shape[:axes])
         return cls(obs.y, obs.operator, std, axes)
 
@@ -64,9 +74,15 @@ class Measurement:
         return self._each(lambda a, r: a.adjoint(r), r)
 
     def solve(self, r: Float[Array, "..."], reg: Any) -> Float[Array, "..."]:
-        """`(A A^T + reg I)^-1 r`, with `reg` one number or one an image (`[*b]`)."""
-        reg = jnp.broadcast_to(jnp.asarray(reg, r.dtype), r.shape[: self.batch_axes])
+        """`(A A^T + reg I)^-1 r`, with `reg` one number, one an image (`[*b]`), or one a number of y: `diag(reg)`."""
+        reg = jnp.asarray(reg, r.dtype)
+        reg = jnp.broadcast_to(reg, r.shape if reg.ndim > self.batch_axes else r.shape[: self.batch_axes])
         return self._each(lambda a, r, reg: a.solve(r, reg), r, reg)
+
+    def relative_noise(self, variance: Float[Array, "*#b"]) -> Float[Array, "..."]:
+        """`noise_std^2 / variance`, the `reg` where each number of x given x_t has this variance, one an image."""
+        noise = self.noise_std**2
+        return noise / per_image(variance, noise)
 
     def pinv(self, r: Float[Array, "..."]) -> Float[Array, "..."]:
         """`A^+ r = A^T (A A^T)^-1 r`, least squares of least norm."""
@@ -77,7 +93,7 @@ class Measurement:
 
         The second is a Measurement whose `forward` is `V^T` and whose `adjoint` is `V`. Compute it once, outside loops.
         """
-        values, rotation = self._each(lambda a: a.svd())
+        values, rotation = self._each(lambda a, y: a.svd(), self.y)  # y counts the batch where A has no arrays
         return values, replace(self, operator=rotation)
 
     def _each(self, function: Callable[..., Any], *arrays: Any) -> Any:
