@@ -217,13 +217,15 @@ class Restorer(Protocol):
 class Supervision:
     """What a Target says: at `inputs = (x_t, sigma)` the network should have said `target`.
 
-    The loss is the mean over the batch of `weight * metric(net(params, *inputs, obs), target)`.
-    No gradient flows through any of the three.
+    The loss is the mean over the batch of `weight * metric(net(params, *inputs, asked), target)`, where
+    `asked = obs.with_cond(**cond)`: conditions that belong to the question (the level a flow map jumps to).
+    No gradient flows through any of the four.
     """
 
     inputs: tuple[Any, Any]
     target: Any
     weight: Any
+    cond: Mapping[str, Any] = struct.field(default_factory=dict)
 
 
 @runtime_checkable

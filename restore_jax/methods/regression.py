@@ -75,7 +75,8 @@ class Regression:
         """The weighted distance to the target, and its unweighted self to log."""
         obs = lift(obs, self.scale)
         said = jax.lax.stop_gradient(self.target(key, self.evaluate, state, obs, x))
-        distance = self.metric(self.evaluate(params, *said.inputs, obs), said.target)
+        asked = obs.with_cond(**said.cond)
+        distance = self.metric(self.evaluate(params, *said.inputs, asked), said.target)
         return jnp.mean(said.weight * distance), {"distance": jnp.mean(distance)}
 
     def denoiser(self, params: PyTree, obs: Observation) -> Denoiser:

@@ -4,7 +4,8 @@
     x -> x * (1 + scale) + shift,   (scale, shift) = Dense(silu(embedding))     Film, once a block
 
 `c_noise` is whatever the preconditioning says (EDM: log(sigma) / 4; a flow: its time in [0, 1]), a
-number of order one. A net that is told two times (MeanFlow, shortcut) passes `[b 2]`.
+number of order one. A net that is told two levels (CTM, MeanFlow, shortcut) adds a second embedding that is
+`quiet`, or passes `[b 2]` to one.
 """
 
 from typing import Any
@@ -33,19 +34,23 @@ def sinusoids(t: Float[Array, "*b"], n: int, low: float = 0.25, high: float = 16
 class NoiseEmbedding(nn.Module):
     """`c_noise -> Dense(silu(Dense(sinusoids(c_noise))))`, a vector of `features` numbers an image.
 
+    A `quiet` one's last Dense starts at zero: added to another embedding, it changes nothing until it is trained.
+
     Reference: Ho et al. 2020 (DDPM), appendix B; Karras et al. 2022 (EDM), table 1, `c_noise`.
     """
 
     features: int
     frequencies: int = 32
     dtype: Any = None
+    quiet: bool = False
 
     @nn.compact
     def __call__(self, c_noise: Float[Array, " b *n"]) -> Float[Array, "b e"]:
         """The embedding of one number an image, or of several: their features side by side."""
         h = sinusoids(c_noise, self.frequencies).reshape(c_noise.shape[0], -1)
         h = nn.Dense(self.features, dtype=self.dtype)(h)
-        return nn.Dense(self.features, dtype=self.dtype)(jax.nn.silu(h))
+        init = nn.initializers.zeros if self.quiet else nn.linear.default_kernel_init
+        return nn.Dense(self.features, kernel_init=init, dtype=self.dtype)(jax.nn.silu(h))
 
 
 class Film(nn.Module):

@@ -41,6 +41,9 @@ class UNet(nn.Module):
     """`width * multipliers[l]` channels at level l, `blocks` residual blocks on each side of a level.
 
     `patch` x `patch` pixels become one at the stem; `embed` > 0 makes the net listen to `c_noise`.
+    `until` makes it a flow map's: it listens to a second number too, the level it is to jump to, which is the first
+    where it is not told (the plain denoiser). That part starts at zero, so that a fresh flow map is the diffusion net
+    with the same parameters otherwise; parameters without that part, a diffusion teacher's, serve the plain denoiser.
     Cost a pixel: about `sum_l 18 blocks (2 - [l is last]) (width multipliers[l])^2 / (patch^2 4^l)` multiply-adds.
     """
 
@@ -51,6 +54,7 @@ class UNet(nn.Module):
     embed: int = 64
     out_channels: int = 3
     dtype: Any = None
+    until: bool = False
 
     @property
     def factor(self) -> int:
@@ -70,13 +74,15 @@ class UNet(nn.Module):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        c_noise: Float[Array, " b"] | None = None,
+        c_noise: Float[Array, " b"] | Float[Array, "b 2"] | None = None,
         cond: Float[Array, "b h w k"] | None = None,
     ) -> Float[Array, "b h w d"]:
-        """The raw output, `out_channels` a pixel; zero for a fresh net."""
-        embedding = None
-        if self.embed and c_noise is not None:
-            embedding = NoiseEmbedding(self.embed, dtype=self.dtype, name="noise")(c_noise)
+        """The raw output, `out_channels` a pixel; zero for a fresh net.
+
+        Raises:
+            ValueError: a net that is no flow map's is told two levels, or one that is has no embedding.
+        """
+        embedding = self._embedding(c_noise) if c_noise is not None else None
         if cond is not None:
             x = jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
         x, (height, width) = pad_to_multiple(x, self.factor)
@@ -102,8 +108,28 @@ class UNet(nn.Module):
         h = nn.Conv(out, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(jax.nn.silu(h))
         return pixel_shuffle(h, self.patch)[:, :height, :width].astype(x.dtype)
 
+    def _embedding(self, c_noise: Float[Array, " b"] | Float[Array, "b 2"]) -> Float[Array, "b e"] | None:
+        """What the blocks hear of one level, or of two."""
+        told_two = c_noise.ndim == 2
+        if told_two and not self.until:
+            raise ValueError(
+                'UNet.until must be True, not False, for a net that is told two levels: cond["until"] belongs to flow'
+                " maps. Set until = True, or take the condition away."
+            )
+        if self.until and not self.embed:
+            raise ValueError("UNet.embed must be above 0, not 0, where UNet.until is True: it is what hears the level.")
+        if not self.embed:
+            return None
+        first, second = (c_noise[:, 0], c_noise[:, 1]) if told_two else (c_noise, c_noise)
+        embedding = NoiseEmbedding(self.embed, dtype=self.dtype, name="noise")(first)
+        # A diffusion teacher's parameters lack "until"; asked for two levels, they are an error.
+        if self.until and (told_two or self.is_initializing() or self.has_variable("params", "until")):
+            embedding += NoiseEmbedding(self.embed, dtype=self.dtype, quiet=True, name="until")(second)
+        return embedding
+
 
 EXAMPLES = (
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1, 2), "blocks": 1, "patch": 1, "embed": 8},
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1, 1, 2), "blocks": 1, "patch": 2, "embed": 0},
+    {"name": "nets.unet.UNet", "width": 8, "multipliers": (1,), "blocks": 1, "patch": 1, "embed": 8, "until": True},
 )

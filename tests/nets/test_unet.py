@@ -69,3 +69,52 @@ def test_the_cost_is_what_the_docstring_says(key):
     blocks = [2 * 2 * 2 * 9 * 32**2 / 4, 2 * 2 * 9 * 64**2 / 16]  # level 0 twice, 2 blocks of 2 convolutions
     # The rest: the ends (9 (12 + 12) 32 / 4), and three 1x1 (a few c^2 / 4), and 7 % missing at the zero borders.
     assert 0.85 < counted / sum(blocks) < 1.25
+
+
+# ------------------------------------------------------------------------------- the second level
+
+
+def levelled(key, **fields):
+    """A net that listens, its parameters, none of them zero, and a picture with its condition."""
+    net = UNet(width=4, multipliers=(1,), blocks=1, patch=1, embed=8, **fields)
+    x = jax.random.normal(key, (2, 4, 4, 3))
+    params = jax.eval_shape(net.init, key, x, jnp.zeros(2))["params"]
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    return net, jax.tree.unflatten(tree, [0.3 * jax.random.normal(k, a.shape) for k, a in zip(keys, leaves)]), x
+
+
+def test_a_fresh_flow_map_is_the_diffusion_net(key):
+    """The one has all the parameters of the other and "until", which says nothing yet."""
+    teacher, params, x = levelled(key)
+    student, fresh = UNet(**{**vars_of(teacher), "until": True}), levelled(key, until=True)[0]
+    assert student == fresh
+    added = jax.jit(lambda: student.init(key, x, jnp.zeros(2))["params"]["until"])()
+    said = teacher.apply({"params": params}, x, jnp.asarray([0.3, 0.7]))
+    both = jnp.asarray([[0.3, -1.0], [0.7, 0.1]])
+    np.testing.assert_array_equal(student.apply({"params": {**params, "until": added}}, x, both), said)
+    np.testing.assert_array_equal(student.apply({"params": params}, x, both[:, 0]), said)  # a diffusion teacher's
+    louder = jax.tree.map(lambda leaf: leaf + 0.1, added)
+    assert jnp.abs(student.apply({"params": {**params, "until": louder}}, x, both) - said).max() > 1e-3
+
+
+def vars_of(net):
+    return {name: getattr(net, name) for name in ("width", "multipliers", "blocks", "patch", "embed")}
+
+
+def test_one_level_is_a_jump_to_where_it_is(key):
+    net, params, x = levelled(key, until=True)
+    level = jnp.asarray([0.3, 0.7])
+    one = net.apply({"params": params}, x, level)
+    two = net.apply({"params": params}, x, jnp.stack([level, level], axis=-1))
+    np.testing.assert_array_equal(one, two)
+    other = net.apply({"params": params}, x, jnp.stack([level, level + 0.5], axis=-1))
+    assert jnp.abs(other - two).max() > 1e-3
+
+
+def test_two_levels_need_a_net_that_hears_them(key):
+    x, two = jnp.zeros((2, 4, 4, 3)), jnp.zeros((2, 2))
+    with pytest.raises(ValueError, match=r"UNet\.until"):
+        UNet(**SMALL).init(key, x, two)
+    with pytest.raises(ValueError, match=r"UNet\.embed"):
+        UNet(**SMALL, until=True).init(key, x, two[:, 0])

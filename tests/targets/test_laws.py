@@ -28,11 +28,12 @@ laws = pytest.mark.parametrize("spec", EXAMPLES, ids=str)
 
 
 class Pixel(nn.Module):
-    """The least network: each pixel by itself, with the level and the condition."""
+    """The least network: each pixel by itself, with the level, the level it is to jump to, and the condition."""
 
     @nn.compact
     def __call__(self, x, c_noise, cond):
-        level = jnp.broadcast_to(c_noise[:, None, None, None], (*x.shape[:-1], 1))
+        levels = jnp.stack([c_noise, c_noise], axis=-1) if c_noise.ndim == 1 else c_noise
+        level = jnp.broadcast_to(levels[:, None, None, :], (*x.shape[:-1], 2))
         return jnp.tanh(nn.Dense(x.shape[-1])(jnp.concatenate([x, level, cond], -1)))
 
 
@@ -97,7 +98,8 @@ def gradients(spec, case, key):
         return method.loss(p, state.replace(params=p, ema=p, frozen={"teacher": p}), obs, x, key)[0]
 
     def frozen(p, said: Supervision):
-        return jnp.mean(said.weight * squared(method.evaluate(p, *said.inputs, obs), said.target))
+        asked = obs.with_cond(**said.cond)
+        return jnp.mean(said.weight * squared(method.evaluate(p, *said.inputs, asked), said.target))
 
     return jax.grad(through)(params), jax.grad(frozen)(params, said)
 
