@@ -21,8 +21,10 @@ import numpy as np
 from restore_jax.build import SpecError, build, did_you_mean
 from restore_jax.core import Method, PyTree, TrainState
 from restore_jax.data.pipeline import Pipeline, to_float
+from restore_jax.methods.adopt import adopt
 from restore_jax.metrics.psnr import Psnr
 from restore_jax.train.checkpoint import Checkpoints, read
+from restore_jax.train.ema import HalfLife
 from restore_jax.train.log import RunLog
 from restore_jax.train.step import create_state, make_step
 
@@ -43,6 +45,8 @@ class Config:
     batch_size: int = 16
     crop_px: int = 128
     ema_half_life_images: int = 5_000
+    ema: dict[str, Any] | None = None  # another average than train.ema.HalfLife(ema_half_life_images)
+    snapshots: dict[str, Any] | None = None  # train.ema.Snapshots: averages to be made afterwards
     start: str = ""  # a workdir whose averaged parameters this run starts from
     teacher: str = ""  # a workdir whose averaged parameters become state.frozen["teacher"]
     log_every_images: int = 1_000
@@ -75,6 +79,8 @@ def train(config: Mapping[str, Any] | Config, workdir: str | Path) -> TrainState
     degrade = build(config.degrade, "config.degrade")
     parallel = build(config.parallel, "config.parallel")
     optimizer = build(config.optim, "config.optim").transform(config.batch_size, config.images)
+    average = build(config.ema, "config.ema") if config.ema else HalfLife(config.ema_half_life_images)
+    snapshots = build(config.snapshots, "config.snapshots") if config.snapshots else None
     pipeline = Pipeline(
         build(config.train_set, "config.train_set"),
         config.batch_size,
@@ -91,14 +97,16 @@ def train(config: Mapping[str, Any] | Config, workdir: str | Path) -> TrainState
         shape = (config.crop_px, config.crop_px, 3)
         state = create_state(method, degrade, optimizer, jax.random.key(config.seed), shape, frozen)
         iterator = pipeline.iterator()
+        if config.start and checkpoints.latest is None:
+            state = _starting_from(state, method, averaged(config.start), config.start)
+        if snapshots:
+            state = snapshots.begin(state)
         if checkpoints.latest is not None:
             state = checkpoints.restore(state, iterator)
-        elif config.start:
-            state = _starting_from(state, averaged(config.start), config.start)
         begin = int(state.step)
         if begin >= steps:
             return state
-        run = parallel.compile(lambda axis: make_step(method, degrade, optimizer, config.ema_half_life_images, axis))
+        run = parallel.compile(lambda axis: make_step(method, degrade, optimizer, average, axis))
         preview = _Preview(config, method, degrade)
         state = parallel.place(state)
         with RunLog(workdir, config.label, config.images, config.batch_size, begin) as log, _Stop() as stop:
@@ -121,6 +129,8 @@ def train(config: Mapping[str, Any] | Config, workdir: str | Path) -> TrainState
                     psnr, grid = preview(parallel.whole(state).ema)
                     log.row(step, {"heldout_psnr": psnr})
                     log.pictures(step, "y | x_hat | x", grid)
+                if snapshots and (step % every(snapshots.every_images) == 0 or step == steps):
+                    snapshots.write(workdir, parallel.whole(state))
                 if step % every(config.checkpoint_every_images) == 0 or step == steps or stop.asked:
                     checkpoints.save(parallel.whole(state), iterator)
                 if stop.asked and step < steps:
@@ -149,11 +159,14 @@ def averaged(workdir: str | Path) -> PyTree:
     return jax.tree.map(jnp.asarray, state["ema"])
 
 
-def _starting_from(state: TrainState, params: PyTree, where: str) -> TrainState:
-    ours, theirs = (jax.tree.map(jnp.shape, tree) for tree in (state.params, params))
-    if ours != theirs:
-        raise SpecError(f"config.start = {where!r} holds another network than config.method.net: their shapes differ.")
-    return dataclasses.replace(state, params=params, ema=jax.tree.map(jnp.copy, params))
+def _starting_from(state: TrainState, method: Method, theirs: PyTree, where: str) -> TrainState:
+    """The state with another run's parameters, by the method's own rule of `adopt` where it has one."""
+    try:
+        params = getattr(method, "adopt", adopt)(state.params, theirs)
+    except SpecError as error:
+        raise SpecError(f"config.start = {where!r} holds another network than config.method: {error}") from error
+    # Two players may have started at one array, and a step's buffers are given away one by one: each gets its own.
+    return dataclasses.replace(state, params=jax.tree.map(jnp.copy, params), ema=jax.tree.map(jnp.copy, params))
 
 
 class _Preview:

@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, UInt8
 
 from restore_jax.core import Degradation, Method, PyTree, TrainState, split
 from restore_jax.data.pipeline import to_float
+from restore_jax.train.ema import Average, HalfLife, ema_decay, follow, follow_tracks
+
+__all__ = ["StepFn", "create_state", "ema_decay", "make_step"]
 
 StepFn = Callable[[TrainState, UInt8[Array, "b h w c"]], tuple[TrainState, dict[str, Float[Array, ""]]]]
 
@@ -36,27 +39,21 @@ def create_state(
     return TrainState(step=step, params=params, ema=ema, opt_state=opt_state, key=key_run, frozen=frozen or {})
 
 
-def ema_decay(step: Array, batch_size: int, half_life_images: int) -> Float[Array, ""]:
-    """`0.5^(batch / half_life)`, less at the start so that the first parameters are soon forgotten.
-
-    Reference: Karras et al. 2022 (EDM), appendix F.1 (half-life); Adam's TensorFlow warm-up (1 + k) / (10 + k).
-    """
-    return jnp.minimum(0.5 ** (batch_size / half_life_images), (1.0 + step) / (10.0 + step))
-
-
 def make_step(
     method: Method,
     degrade: Degradation,
     optimizer: optax.GradientTransformation,
-    ema_half_life_images: int,
+    average: Average | int,
     axis: str | None = None,
 ) -> StepFn:
     """The step for one device, or, with `axis`, for its share of the batch in a mapped computation.
 
     `obs = degrade(x)`, the method's loss and gradient, the optimiser, the average. The key of example i
     of step k is `fold_in(fold_in(state.key, k), i)` with i counted over the whole batch: how the batch is
-    cut over devices changes nothing but the order of sums.
+    cut over devices changes nothing but the order of sums. `average` is what `state.ema` is; a number is a
+    `HalfLife` of so many images. Averages in aux["ema_tracks"] are followed too (`train.ema.Snapshots`).
     """
+    average = HalfLife(average) if isinstance(average, int) else average
 
     def step(state: TrainState, images: UInt8[Array, "b h w c"]) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         x = to_float(images)
@@ -75,9 +72,10 @@ def make_step(
             grads, metrics = jax.lax.pmean((grads, metrics), axis)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        decay = ema_decay(state.step, x.shape[0] * devices, ema_half_life_images)
-        ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, state.ema, params)
+        ema = follow(state.ema, params, average.decay(state.step, x.shape[0] * devices))
+        aux = follow_tracks(state.aux, state.step, params)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        return dataclasses.replace(state, step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics
+        moved = {"params": params, "ema": ema, "opt_state": opt_state, "aux": aux}
+        return dataclasses.replace(state, step=state.step + 1, **moved), metrics
 
     return step
