@@ -1,0 +1,1 @@
+"""Configs that differ in one thing, run together by `experiments.sweep`."""

@@ -1,0 +1,86 @@
+"""Trains all runs of an ablation, one after the other, each from the runs it needs.
+
+    python -m experiments.sweep --config configs/ablations/few_step --workdir outputs/few_step
+    python -m experiments.sweep --config configs/ablations/few_step --workdir outputs/few_step --only ect,cd
+
+An ablation is a folder (or file) of `configs/` with `sweep()`: label -> {config, start, teacher}. Runs that are
+complete are passed over and one that was interrupted goes on, so the same command may be given again.
+WORKDIR/<label>/seconds.json says how long each took.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import jax
+
+from restore_jax.build import SpecError
+from restore_jax.memory import keep_freed_memory
+from restore_jax.train.checkpoint import CheckpointError
+from restore_jax.train.loop import Interrupted, train
+
+
+def ablation(path: str) -> dict[str, dict]:
+    """`sweep()` of the config at `path`."""
+    name = path.removesuffix("/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        raise SpecError(f"--config {path}: there is no such file ({missing}).") from missing
+    if not hasattr(module, "sweep"):
+        raise SpecError(f"--config {path}: it has no sweep(); single runs are for experiments.train.")
+    return module.sweep()
+
+
+def run(label: str, entry: dict, workdir: Path) -> None:
+    """One run, from where it stopped."""
+    config = entry["config"]
+    with config.unlocked():
+        for role in ("start", "teacher"):
+            config[role] = str(workdir / entry[role]) if entry[role] else ""
+    clock = workdir / label / "seconds.json"
+    before = json.loads(clock.read_text())["seconds"] if clock.exists() else 0.0
+    begun = time.monotonic()
+    try:
+        train(config.to_dict(), workdir / label)
+    finally:
+        if (workdir / label).is_dir():
+            partial = clock.with_suffix(".partial")
+            partial.write_text(json.dumps({"seconds": round(before + time.monotonic() - begun, 1)}))
+            os.replace(partial, clock)
+
+
+def main() -> int:
+    """0 when all runs are complete, or when asked to stop and everything is saved."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, help="a folder or file of configs/ with sweep()")
+    parser.add_argument("--workdir", type=Path, required=True, help="the folder for all runs")
+    parser.add_argument("--only", default="", help="runs whose labels start with one of these, separated by commas")
+    args = parser.parse_args()
+    keep_freed_memory()
+    try:
+        runs = ablation(args.config)
+        wanted = tuple(args.only.split(","))
+        chosen = {label: entry for label, entry in runs.items() if label.startswith(wanted)}
+        if not chosen:
+            raise SpecError(f"--only {args.only}: no run is called so; there are {', '.join(runs)}.")
+        for k, (label, entry) in enumerate(chosen.items(), 1):
+            print(f"[{k}/{len(chosen)}] {label}: {entry['config'].images:,} crops", flush=True)
+            if not (args.workdir / label / "done").exists():
+                run(label, entry, args.workdir)
+                (args.workdir / label / "done").touch()
+            jax.clear_caches()  # each run compiles its own programs
+    except Interrupted as stopped:
+        print(stopped.message)
+    except (CheckpointError, FloatingPointError, SpecError, ValueError) as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
