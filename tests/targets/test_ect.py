@@ -32,7 +32,7 @@ def world(key) -> GaussianWorld:
 
 def supervision(world, stage):
     """`N` answers to questions at the one level S, and the level r they were given at."""
-    target = Ect(LogNormal(np.log(S), 0.0), stage_steps=1)
+    target = Ect(LogNormal(np.log(S), 1e-9), stage_steps=1)
     key_x, key = jax.random.split(jax.random.key(1))
     x = world.sample(key_x, N)
     state = TrainState(jnp.asarray(stage), {}, {}, (), key)
