@@ -46,17 +46,17 @@ def guided(guidance: dict, step: dict | None = None) -> dict:
 
 
 SAMPLERS = {
-    "DDRM": (ode({"name": "diffusion.posterior.ddrm.Ddrm"}), {"step.eta": (0.5, 0.85, 1.0)}),
-    "DDNM": (guided({"name": "diffusion.posterior.ddnm.Ddnm"}), {"guidance.0.sigma_data": (0.05, 0.1, 0.25)}),
-    "PiGDM": (guided({"name": "diffusion.posterior.pigdm.Pigdm"}), {"guidance.0.sigma_data": (0.05, 0.1, 0.25)}),
-    "moments": (guided({"name": "diffusion.posterior.moments.MomentMatching"}), {"guidance.0.iterations": (2, 4)}),
+    "DDRM": (ode({"name": "diffusion.posterior.ddrm.Ddrm"}), {"step.eta": (0.85, 1.0)}),
+    "DDNM": (guided({"name": "diffusion.posterior.ddnm.Ddnm"}), {"guidance.0.sigma_data": (0.1, 0.25)}),
+    "PiGDM": (guided({"name": "diffusion.posterior.pigdm.Pigdm"}), {"guidance.0.sigma_data": (0.1, 0.25)}),
+    "moments": (guided({"name": "diffusion.posterior.moments.MomentMatching"}), {"guidance.0.iterations": (3,)}),
     "DPS": (
         ode({"name": "diffusion.posterior.dps.Dps", "step": {"name": "diffusion.solver.Ancestral"}}),
-        {"step.scale": (0.1, 0.3, 1.0, 3.0)},
+        {"step.scale": (0.1, 0.5, 2.0)},
     ),
     "DiffPIR": (
         guided({"name": "diffusion.posterior.diffpir.DiffPir"}, {"name": "diffusion.posterior.diffpir.Renew"}),
-        {"guidance.0.scale": (3.0, 10.0), "sampler.step.zeta": (0.3, 1.0)},
+        {"guidance.0.scale": (7.0,), "sampler.step.zeta": (0.3, 1.0)},
     ),
     "RePaint": (
         ode({"name": "diffusion.posterior.repaint.RePaint", "step": {"name": "diffusion.solver.Ancestral"}}),
@@ -64,11 +64,11 @@ SAMPLERS = {
     ),
     "RED-diff": (
         {"name": "diffusion.posterior.red_diff.RedDiff", "schedule": SCHEDULE, "n_steps": N_STEPS},
-        {"scale": (0.1, 0.5, 2.0), "rate": (0.02, 0.1)},
+        {"scale": (0.1, 0.5), "rate": (0.02, 0.1)},
     ),
     "DAPS": (
         {"name": "diffusion.posterior.daps.Daps", "schedule": SCHEDULE, "n_steps": N_STEPS // 2, "ode_steps": 2},
-        {"deviation": (0.05, 0.1, 0.25)},
+        {"deviation": (0.1, 0.25)},
     ),
     "CM4IR": (
         {"name": "diffusion.posterior.cm4ir.Cm4ir"},
