@@ -27,6 +27,7 @@ from restore_jax.data.pipeline import Pipeline, to_float
 from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.zero_shot import ZeroShot
 from restore_jax.metrics.psnr import Psnr
+from restore_jax.scheduler import run_in_order
 from restore_jax.train.checkpoint import CheckpointError, read
 
 CROPS, CROP_PX, SEED = 4, 64, 0
@@ -82,6 +83,7 @@ def main() -> int:
     parser.add_argument("--afresh", action="store_true", help="try again what results/tuned.json already has")
     args = parser.parse_args()
     keep_freed_memory()
+    run_in_order()
     try:
         prior, config = load_prior(args.workdir)
     except CheckpointError as error:

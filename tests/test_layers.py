@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("core", "build", "memory", "zoo"),
+    ("core", "build", "memory", "scheduler", "zoo"),
     ("ops",),
     ("degrade", "diffusion", "nets", "photo"),
     ("metrics", "targets", "data"),

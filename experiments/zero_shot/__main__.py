@@ -30,6 +30,7 @@ from restore_jax.methods.zero_shot import ZeroShot
 from restore_jax.metrics.perceptual import Perceptual
 from restore_jax.metrics.psnr import Psnr
 from restore_jax.photo.write import to_uint8, write
+from restore_jax.scheduler import run_in_order
 from restore_jax.train.checkpoint import CheckpointError
 
 SIDE_PX = 96
@@ -104,6 +105,7 @@ def main() -> int:
     parser.add_argument("--shown", default="coffee", help="the photograph of the sheet")
     args = parser.parse_args()
     keep_freed_memory()
+    run_in_order()
     try:
         prior, config = load_prior(args.workdir)
     except CheckpointError as error:

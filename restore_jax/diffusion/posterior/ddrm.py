@@ -66,13 +66,13 @@ class _Under:
     ) -> Float[Array, "*b h w c"]:
         """The picture at level t."""
         eta, eta_b = self.settings.eta, self.settings.eta_b
-        v = self.rotation.forward(denoise(x, s))
-        z = self.rotation.forward(x)
+        x_hat = denoise(x, s)
         s, t = per_image(s, x), per_image(t, x)
+        v = self.rotation.forward(x_hat)
+        unseen = self.rotation.forward((x - x_hat) / s)  # of the difference: nothing is left to do beside the network
         seen = self.values > 0
         u = per_image(self.rotation.noise_std, x) / jnp.where(seen, self.values, 1.0)
         cleaner = seen & (t >= u)
-        unseen = (z - v) / s
         noisier = (self.w - v) / jnp.where(u > 0, u, 1.0)
         kept = v + t * (1.0 - eta**2) ** 0.5 * jnp.where(seen, noisier, unseen)
         mean = jnp.where(cleaner, (1.0 - eta_b) * v + eta_b * self.w, kept)
