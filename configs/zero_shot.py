@@ -31,7 +31,7 @@ TASKS = {
 }
 
 SCHEDULE = {"name": "diffusion.schedule.Karras", "sigma_min": 0.005, "sigma_max": 5.0, "rho": 7.0}
-N_STEPS = 40
+N_STEPS = 25
 
 
 def ode(step: dict) -> dict:

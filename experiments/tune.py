@@ -30,7 +30,7 @@ from restore_jax.metrics.psnr import Psnr
 from restore_jax.scheduler import run_in_order
 from restore_jax.train.checkpoint import CheckpointError, read
 
-CROPS, CROP_PX, SEED = 4, 64, 0
+CROPS, CROP_PX, SEED = 2, 64, 0
 
 
 def changed(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
