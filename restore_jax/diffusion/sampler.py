@@ -4,6 +4,7 @@ Noise comes from the key, or, where it must be fixed (a graph on a phone, tiles 
 from cond["noise"]: as many pictures as the sampler `draws`, side by side on the channel axis.
 """
 
+import contextvars
 import itertools
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -96,11 +97,16 @@ def descend(
     return jax.lax.scan(move, (x, memory), levels)[0][0]
 
 
+_watched = contextvars.ContextVar("watched", default=False)  # only while `stop_at_nan` traces: checks are effects
+
+
 def _check_finite(x: Array, n: int, step: Any, k: Any, s: Any, t: Any) -> None:
-    """What `stop_at_nan` looks for; it costs nothing without."""
+    """What `stop_at_nan` looks for; without it there is nothing here, and graphs that are exported stay pure."""
+    if not _watched.get():
+        return
     words = "x is not finite after step {k} of " + str(n) + ", from level {s} to {t}, by "
     by = str(step).replace("{", "{{").replace("}", "}}")
-    checkify.debug_check(jnp.isfinite(x).all(), words + by, k=k, s=s, t=t)
+    checkify.check(jnp.isfinite(x).all(), words + by, k=k, s=s, t=t)
 
 
 def check_falling(sigmas: Any) -> None:
@@ -119,7 +125,15 @@ def stop_at_nan(sampler: Sampler) -> Any:
     Raises:
         FloatingPointError: a guidance scale is too large, or the network itself answers NaN.
     """
-    checked = jax.jit(checkify.checkify(sampler), static_argnums=1)
+
+    def watched(key: Keys, denoise: Denoiser, obs: Observation) -> Float[Array, "*b h w c"]:
+        token = _watched.set(True)
+        try:
+            return sampler(key, denoise, obs)
+        finally:
+            _watched.reset(token)
+
+    checked = jax.jit(checkify.checkify(watched), static_argnums=1)
 
     def stopping(key: Keys, denoise: Denoiser, obs: Observation) -> Float[Array, "*b h w c"]:
         error, x = checked(key, denoise, obs)

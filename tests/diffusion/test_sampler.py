@@ -327,3 +327,16 @@ class Towards:
 def test_a_step_is_told_what_was_observed(key):
     obs = Observation(y=jnp.full((2, *SHAPE), 7.0))
     np.testing.assert_array_equal(Ode(Towards(), n_steps=2)(key, elementwise, obs), obs.y)
+
+
+@samplers
+def test_a_sampler_is_pure_unless_it_is_watched(key, spec):
+    """An effect in the trace would keep a graph from being exported (a check that is always there was one)."""
+    sample, obs = build(spec), blank(2)
+
+    def traced():
+        return jax.make_jaxpr(lambda key, obs: sample(key, elementwise, obs))(key, obs)
+
+    assert not traced().effects
+    sampler.stop_at_nan(sample)(key, elementwise, obs)
+    assert not traced().effects
