@@ -2,6 +2,7 @@
 
     python -m benchmarks.posterior               all of them, minutes on two cores; writes results/posterior.json
     python -m benchmarks.posterior --quick       fewer samples and steps, only printed
+    python -m benchmarks.posterior --summary     a line a sampler, of what was recorded
     python -m benchmarks.posterior --only Pigdm  one sampler (or several), only printed
 
 Pictures are 4 x 4 x 3, drawn from one of three worlds: an isotropic Gaussian, a Gaussian of any directions, and a
@@ -24,6 +25,7 @@ is the second call of the jitted sampler, nfe its evaluations of the denoiser a 
 
 import argparse
 import dataclasses
+import json
 import math
 import time
 from typing import Any
@@ -33,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.record import record
+from benchmarks.record import ROOT, record
 from restore_jax.build import build, examples, spec_of
 from restore_jax.core import Observation, Sampler
 from restore_jax.degrade.blur import AnisotropicGaussian
@@ -289,12 +291,45 @@ def table(rows: list[dict]) -> str:
     return "\n".join(["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS), *map(line, rows)])
 
 
+def summary(rows: list[dict]) -> str:
+    """A line a sampler in Markdown: for each world the worst of its operators, beside what exact samples get.
+
+    Of the Gaussian worlds the error of the mean (root mean square, in standard errors) and, after the slash, that of
+    the covariance in multiples of its floor; of the mixture the sliced Wasserstein distance in multiples of its floor.
+    """
+    said = [
+        "| sampler | evaluations | isotropic | Gaussian | mixture | s |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name in dict.fromkeys(row["sampler"] for row in rows):
+        mine = [row for row in rows if row["sampler"] == name]
+        cells = []
+        for world in WORLDS:
+            here = [row for row in mine if row["world"] == world and "error" not in row]
+            if not here:
+                cells.append("refused")
+            elif world == "mixture":
+                cells.append(f"{max(row['swd'] / row['swd_floor'] for row in here):.1f}")
+            else:
+                mean = max(row["mean_err_rms_se"] for row in here)
+                covariance = max(row["cov_err"] / row["cov_floor"] for row in here)
+                exact = "**" if any(row["exact"] for row in here) else ""
+                cells.append(f"{exact}{mean:.1f} / {covariance:.1f}{exact}")
+        seconds = [row["seconds"] for row in mine if "error" not in row]
+        said.append(f"| {name} | {mine[0]['nfe']} | {' | '.join(cells)} | {max(seconds, default=math.nan):.1f} |")
+    return "\n".join(said)
+
+
 def main() -> None:
     """Measures, prints the table, and records it if nothing was left out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="500 samples, 25 steps")
     parser.add_argument("--only", nargs="+", default=(), metavar="SAMPLER", help="classes, or names in the table")
+    parser.add_argument("--summary", action="store_true", help="a line a sampler, of results/posterior.json")
     args = parser.parse_args()
+    if args.summary:
+        print(summary(json.loads((ROOT / "results" / "posterior.json").read_text())["figures"]["rows"]))
+        return
     budget = Budget(samples=500, steps=25, projections=48) if args.quick else Budget()
     rows = run(budget, tuple(args.only))
     print(table(rows))
