@@ -24,6 +24,7 @@ def test_a_sampler_that_is_exact_there_is_at_the_floor(rows):
         assert row["swd"] < 2 * row["swd_floor"]
 
 
+@pytest.mark.soak
 def test_the_prior_instead_of_the_posterior_is_found(rows):
     """Samples that ignore y: many errors off, and further than the floor."""
     key_worlds, key_tasks, _ = jax.random.split(jax.random.key(posterior.SEED), 3)

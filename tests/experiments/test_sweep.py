@@ -60,6 +60,7 @@ def test_an_unknown_run_is_refused_with_the_known_ones(arg):
         few_step.get_config(arg)
 
 
+@pytest.mark.soak
 def test_a_sweep_trains_from_what_it_trained_and_goes_on(tmp_path, monkeypatch, capsys):
     """A teacher and the student that starts from it, 16 crops each; again, and nothing is trained twice."""
     runs = {label: few_step.sweep()[label] for label in ("teacher-0", "ect-0")}
