@@ -90,7 +90,7 @@ def plain_net(net, p, x):
     return x + plain_conv(p["ending"], h)
 
 
-@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("attention", [True, pytest.param(False, marks=pytest.mark.soak)])
 def test_net_and_its_gradients_are_those_of_the_plain_one(attention, key):
     with jax.enable_x64(True):
         net, x = NAFNet(**SMALL, attention=attention), draw((2, 12, 8, 3))

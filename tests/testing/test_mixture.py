@@ -83,7 +83,7 @@ def test_denoise_is_tweedie_s(world, key):
         np.testing.assert_allclose(denoise(world, x_t, sigma), wanted, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["identity", "mask", "small"])
+@pytest.mark.parametrize("name", [pytest.param("identity", marks=pytest.mark.soak), "mask", "small"])
 def test_posterior_is_bayes_rule(world, key, name):
     """`log p(x | y) - log p(x) - log p(y | x)` is one number, `-log p(y)`, wherever it is asked."""
     operator = operators()[name]
@@ -102,7 +102,7 @@ def test_posterior_is_bayes_rule(world, key, name):
     assert 0.01 < posterior.weights.max() < 0.999  # more than one component is possible
 
 
-@pytest.mark.parametrize("name", ["identity", "mask", "small"])
+@pytest.mark.parametrize("name", [pytest.param("identity", marks=pytest.mark.soak), "mask", "small"])
 def test_posterior_without_noise_is_the_limit(world, key, name):
     operator = operators()[name]
     y = operator(sample(world, key, 1)[0])
@@ -137,6 +137,7 @@ def test_one_component_is_the_gaussian_world(key):
         np.testing.assert_allclose(got, wanted, atol=TOLERANCE)
 
 
+@pytest.mark.soak
 def test_consistency_is_the_flow_to_the_order_of_its_steps(world, key):
     """Two equal components are one, whose flow is known; and halving the steps leaves a quarter of the error."""
     gaussian = GaussianWorld.draw(key, SHAPE, 0.1, 0.2)
