@@ -117,8 +117,7 @@ class Observation:
 
     def with_cond(self, **arrays: Any) -> "Observation":
         """The same observation with these conditions too, or in place of its own; None removes one."""
-        kept = {name: array for name, array in {**self.cond, **arrays}.items() if array is not None}
-        return self.replace(cond=kept)
+        return self.replace(cond={name: a for name, a in {**self.cond, **arrays}.items() if a is not None})
 
     @property
     def x_shape(self) -> Shape:
@@ -274,7 +273,7 @@ class TrainState:
 
 
 # ---------------------------------------------------------------------------------------------
-# Two conventions, as functions
+# Conventions, as functions
 # ---------------------------------------------------------------------------------------------
 
 
@@ -286,13 +285,16 @@ def per_image(sigma: Shaped[Array, "*b"] | float, x: Shaped[Array, "..."]) -> Sh
 
 def normal(key: Keys, shape: Shape, dtype: Any = jnp.float32) -> Shaped[Array, "..."]:
     """Standard normal noise of `shape`; a batch of keys draws for its leading axes one by one."""
-    if key.ndim == 0:
-        return jax.random.normal(key, shape, dtype)
-    return jax.vmap(lambda one: normal(one, shape[1:], dtype))(key)
+    one_by_one = jax.vmap(lambda one: normal(one, shape[1:], dtype))
+    return one_by_one(key) if key.ndim else jax.random.normal(key, shape, dtype)
 
 
 def split(key: Keys, n: int = 2) -> Keys:
     """`n` independent keys along a new first axis; a batch of keys is split one by one: `n *b`."""
-    if key.ndim == 0:
-        return jax.random.split(key, n)
-    return jnp.moveaxis(jax.vmap(lambda one: split(one, n))(key), 0, 1)
+    one_by_one = jax.vmap(lambda one: split(one, n), out_axes=1)
+    return one_by_one(key) if key.ndim else jax.random.split(key, n)
+
+
+def each(key: Keys, n: int) -> Keys:
+    """A key for each of `n` examples: what `key` splits into, or `key` itself where it is that already."""
+    return key if key.ndim else jax.random.split(key, n)

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Keys
+from restore_jax.core import Keys, each
 
 Number = Float[Array, "..."] | float
 
@@ -301,7 +301,7 @@ class _Draws(abc.ABC):
 
     def __call__(self, key: Keys, n: int) -> Float[Array, "{n}"]:
         """`n` draws; a key for each draw is used one by one."""
-        keys = key if key.ndim else jax.random.split(key, n)
+        keys = each(key, n)
         u = jax.vmap(lambda one: jax.random.uniform(one, minval=1e-6, maxval=1 - 1e-6))(keys)
         return self.quantile(u)
 

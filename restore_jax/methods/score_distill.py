@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from restore_jax.core import Keys, Observation, PyTree, Restorer, Sampler, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Observation, PyTree, Restorer, Sampler, TrainState, each, normal, per_image, split
 from restore_jax.diffusion.sampler import Consistency, start_mean
 from restore_jax.diffusion.schedule import LogNormal
 from restore_jax.methods.adopt import adopt
@@ -86,7 +86,7 @@ class ScoreDistill:
         """
         sampler: Any = self.generator.sampler
         key_level, key_noise = split(key)
-        keys = key_level if key_level.ndim else jax.random.split(key_level, x.shape[0])
+        keys = each(key_level, x.shape[0])
         last = jax.vmap(lambda one: jax.random.randint(one, (), 0, len(sampler.sigmas)))(keys)
         levels = jnp.asarray(sampler.sigmas, x.dtype)
         x_hat, x_s = start_mean(sampler.start, obs).astype(x.dtype), x

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, split
+from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, each, split
 from restore_jax.diffusion.bridge import Process
 
 
@@ -34,7 +34,7 @@ class Bridge:
                 'targets.bridge.Bridge needs cond["image"], the observation on the grid of x: its far end.'
             )
         key_time, key_noise = split(key)
-        keys = key_time if key_time.ndim else jax.random.split(key_time, x.shape[0])
+        keys = each(key_time, x.shape[0])
         t = jax.vmap(lambda one: jax.random.uniform(one, dtype=x.dtype, minval=1e-6))(keys)
         x_t = self.bridge.sample(key_noise, x, obs.cond["image"], t)
         return Supervision(inputs=(x_t, t), target=x, weight=jnp.ones(x.shape[0]))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from restore_jax.core import Keys, Net, Observation, Step, Supervision, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Step, Supervision, TrainState, each, normal, per_image, split
 from restore_jax.diffusion.schedule import Karras
 from restore_jax.diffusion.solver import Heun, answer, jump
 
@@ -63,9 +63,7 @@ class Ctm:
         if "teacher" not in state.frozen:
             raise ValueError('Ctm needs state.frozen["teacher"]: set config.teacher to a trained workdir.')
         key_level, key_share, key_noise, key_step = split(key, 4)
-        key_level, key_share = (
-            one if one.ndim else jax.random.split(one, x.shape[0]) for one in (key_level, key_share)
-        )
+        key_level, key_share = (each(one, x.shape[0]) for one in (key_level, key_share))
         grid = self.schedule.grid(self.n_levels)
         i, between, j = self.indices(key_level)
         s, u, t = grid[i], grid[between], grid[j]

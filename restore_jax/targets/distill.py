@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Keys, Net, Observation, Step, Supervision, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Step, Supervision, TrainState, each, normal, per_image, split
 from restore_jax.diffusion.schedule import Karras
 from restore_jax.diffusion.solver import Heun
 
@@ -39,7 +39,7 @@ class ConsistencyDistillation:
             )
         key_level, key_noise, key_step = split(key, 3)
         sigmas = self.schedule.grid(self.n_levels)
-        keys = key_level if key_level.ndim else jax.random.split(key_level, x.shape[0])
+        keys = each(key_level, x.shape[0])
         index = jax.vmap(lambda one: jax.random.randint(one, (), 0, self.n_levels))(keys)
         s, t = sigmas[index], sigmas[index + 1]
         x_s = x + per_image(s, x) * normal(key_noise, x.shape, x.dtype)

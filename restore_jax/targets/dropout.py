@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Keys, Net, Observation, Supervision, Target, TrainState, per_image, split
+from restore_jax.core import Keys, Net, Observation, Supervision, Target, TrainState, each, per_image, split
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ConditionDropout:
     ) -> Supervision:
         """The supervision of one batch."""
         key_drop, key_target = split(key)
-        keys = key_drop if key_drop.ndim else jax.random.split(key_drop, x.shape[0])
+        keys = each(key_drop, x.shape[0])
         kept = jax.vmap(lambda one: jax.random.bernoulli(one, 1.0 - self.share))(keys)
         seen = {name: jnp.where(per_image(kept, obs.cond[name]) > 0, obs.cond[name], 0.5) for name in self.drop}
         said = self.target(key_target, net, state, obs.with_cond(**seen), x)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, each, normal, per_image, split
 from restore_jax.diffusion.schedule import Karras, LogNormal
 
 
@@ -67,7 +67,7 @@ class Ict:
     ) -> Supervision:
         """The supervision of one batch."""
         key_level, key_noise = split(key)
-        keys = key_level if key_level.ndim else jax.random.split(key_level, x.shape[0])
+        keys = each(key_level, x.shape[0])
         u = jax.vmap(lambda one: jax.random.uniform(one, minval=1e-6))(keys)
         drawn = self.levels.quantile(u * self.levels.probability(self.schedule.sigma(1.0)))
         s, t = self.neighbours(drawn, self.intervals(jnp.asarray(state.step)))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, each, normal, per_image, split
 from restore_jax.diffusion.schedule import LogNormal
 
 Answer = Callable[[Float[Array, "b h w c"], Float[Array, " b"]], Float[Array, "b h w c"]]
@@ -73,7 +73,7 @@ class MeanFlow:
         key_one, key_other, key_share, key_noise = split(key, 4)
         n = x.shape[0]
         one, other = self.levels(key_one, n), self.levels(key_other, n)
-        keys = key_share if key_share.ndim else jax.random.split(key_share, n)
+        keys = each(key_share, n)
         jumps = jax.vmap(lambda one_key: jax.random.bernoulli(one_key, self.share))(keys)
         s = jnp.where(jumps, jnp.maximum(one, other), one)
         t = jnp.where(jumps, jnp.minimum(one, other), s)

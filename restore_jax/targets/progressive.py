@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.core import Keys, Net, Observation, Step, Supervision, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Step, Supervision, TrainState, each, normal, per_image, split
 from restore_jax.diffusion import solver
 from restore_jax.diffusion.schedule import Karras
 
@@ -71,7 +71,7 @@ class ProgressiveDistillation:
             )
         key_level, key_noise, key_first, key_second = split(key, 4)
         sigmas = Nested(self.schedule).grid(2 * self.n_steps)
-        keys = key_level if key_level.ndim else jax.random.split(key_level, x.shape[0])
+        keys = each(key_level, x.shape[0])
         index = 2 * jax.vmap(lambda one: jax.random.randint(one, (), 0, self.n_steps))(keys)
         s, m, t = sigmas[index], sigmas[index + 1], sigmas[index + 2]
         x_s = x + per_image(s, x) * normal(key_noise, x.shape, x.dtype)

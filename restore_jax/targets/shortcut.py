@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, each, normal, per_image, split
 from restore_jax.diffusion.schedule import LogNormal
 from restore_jax.diffusion.solver import answer, jump
 
@@ -75,7 +75,7 @@ class Shortcut:
         """The supervision of one batch."""
         key_level, key_jump, key_share, key_noise = split(key, 4)
         n = x.shape[0]
-        key_jump, key_share = (one if one.ndim else jax.random.split(one, n) for one in (key_jump, key_share))
+        key_jump, key_share = (each(one, n) for one in (key_jump, key_share))
         (s, u, t), smallest = self.jumps(key_jump, x.dtype)
         noise = normal(key_noise, x.shape, x.dtype)
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from restore_jax.core import Keys, Operator, Shape, per_image, split
+from restore_jax.core import Keys, Operator, Shape, each, per_image, split
 from restore_jax.diffusion.solver import Heun
 from restore_jax.testing.gaussian import GaussianWorld, Sigma
 
@@ -78,7 +78,7 @@ class MixtureWorld:
             each = jax.vmap(lambda component: component.sample(key_picture, 1)[0])(self.components)
             return each[jax.random.categorical(key_which, self.log_weights)]
 
-        return jax.vmap(one)(key if key.ndim else jax.random.split(key, n))
+        return jax.vmap(one)(each(key, n))
 
     def denoise(self, x_t: Float[Array, "*b h w c"], sigma: Sigma) -> Float[Array, "*b h w c"]:
         """`E[x | x_t]`, a Denoiser."""

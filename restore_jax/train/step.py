@@ -10,9 +10,7 @@ from jaxtyping import Array, Float, UInt8
 
 from restore_jax.core import Degradation, Method, PyTree, TrainState, split
 from restore_jax.data.pipeline import to_float
-from restore_jax.train.ema import Average, HalfLife, ema_decay, follow, follow_tracks
-
-__all__ = ["StepFn", "create_state", "ema_decay", "make_step"]
+from restore_jax.train.ema import Average, HalfLife, follow, follow_tracks
 
 StepFn = Callable[[TrainState, UInt8[Array, "b h w c"]], tuple[TrainState, dict[str, Float[Array, ""]]]]
 

@@ -8,7 +8,8 @@ import pytest
 
 from restore_jax.build import build
 from restore_jax.core import split
-from restore_jax.train.step import create_state, ema_decay, make_step
+from restore_jax.train.ema import ema_decay
+from restore_jax.train.step import create_state, make_step
 from tests.train.tiny import DIFFUSION, NOISE
 
 
