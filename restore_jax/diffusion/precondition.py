@@ -216,6 +216,50 @@ class Residual:
         return x - x_t
 
 
+@dataclass(frozen=True)
+class Plain:
+    """`D = F(x_t, sigma)`: a network that speaks of pictures by itself and is told the noise level as it is.
+
+    What published denoisers are trained as (FFDNet, DRUNet); those that know no level ignore it.
+
+    Reference: Zhang et al. 2018, "FFDNet", eq. 4.
+    """
+
+    def to_net(self, x_t: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"], obs: Observation) -> NetInputs:
+        """`(x_t, sigma, None)`."""
+        del obs
+        return x_t, jnp.broadcast_to(sigma, x_t.shape[:-3]), None
+
+    def to_x(
+        self, raw: Float[Array, "*b h w c"], x_t: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"], obs: Observation
+    ) -> Float[Array, "*b h w c"]:
+        """`raw`."""
+        del x_t, sigma, obs
+        return raw
+
+    def from_x(
+        self, x: Float[Array, "*b h w c"], x_t: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"], obs: Observation
+    ) -> Float[Array, "*b h w c"]:
+        """`x`."""
+        del x_t, sigma, obs
+        return x
+
+
+@dataclass(frozen=True)
+class Direct(Plain):
+    """`D = F(y)`: a network that is given the observation itself, at its own size, and answers x, whatever x_t is.
+
+    What published networks of super-resolution are trained as: they enlarge inside, by `net.scale`.
+
+    Reference: Shi et al. 2016, "Real-time single image and video super-resolution", section 3.
+    """
+
+    def to_net(self, x_t: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"], obs: Observation) -> NetInputs:
+        """`(y, None, None)`."""
+        del x_t, sigma
+        return obs.y, None, None
+
+
 EXAMPLES = (
     {"name": "diffusion.precondition.Edm", "sigma_data": 0.25},
     {"name": "diffusion.precondition.Edm", "sigma_data": 0.1, "around": "image"},
@@ -224,4 +268,6 @@ EXAMPLES = (
     {"name": "diffusion.precondition.Flow", "sigma_data": 0.25},
     {"name": "diffusion.precondition.Trig", "sigma_data": 0.1, "around": "image"},
     {"name": "diffusion.precondition.Residual"},
+    {"name": "diffusion.precondition.Plain"},
+    {"name": "diffusion.precondition.Direct"},
 )

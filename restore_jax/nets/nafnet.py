@@ -24,6 +24,7 @@ from restore_jax.nets.layers import (
     pixel_unshuffle,
     simple_gate,
 )
+from restore_jax.nets.torch_weights import Weights, shuffled
 
 
 class NafBlock(nn.Module):
@@ -86,6 +87,13 @@ class NAFNet(nn.Module):
     residual: bool = True
     embed: int = 0
     dtype: Any = None
+
+    scale = 1
+
+    @property
+    def local(self) -> bool:
+        """Whether no pixel sees further than `receptive_px`: channel attention sees everything."""
+        return not self.attention
 
     @property
     def factor(self) -> int:
@@ -164,3 +172,48 @@ EXAMPLES: tuple[dict, ...] = (
         "embed": 16,
     },
 )
+
+
+def _from_torch(w: Weights) -> tuple[dict, dict]:
+    """The authors' names (`intro`, `encoders.L.N`, `downs.L`, `middle_blks.N`, `ups.L.0`, `decoders.L.N`, `ending`).
+
+    A net that listens to a level adds `noise.0`, `noise.2` and, in each block, `film1` and `film2`.
+    """
+    width, _, _, _ = w.shape("intro.weight")
+    levels = w.count("downs.{}.weight")
+    encoders, decoders = ([w.count(f"{side}.{n}.{{}}.beta") for n in range(levels)] for side in ("encoders", "decoders"))
+    middle = w.count("middle_blks.{}.beta")
+    listens = "noise.0.weight" in w
+    spec = {
+        "name": "nets.nafnet.NAFNet",
+        "width": width,
+        "enc_blocks": tuple(encoders),
+        "middle_blocks": middle,
+        "dec_blocks": tuple(decoders),
+        "out_channels": w.shape("ending.weight")[0],
+        "attention": any(f"{place}.sca.1.weight" in w for place in ("encoders.0.0", "middle_blks.0", "decoders.0.0")),
+        "embed": w.shape("noise.0.weight")[0] if listens else 0,
+    }
+
+    def block(name: str) -> dict:
+        layers = {layer: w.dense(f"{name}.{layer}") for layer in ("conv1", "conv3", "conv4", "conv5")}
+        layers |= {"conv2": w.conv(f"{name}.conv2")}
+        layers |= {scale: w.array(f"{name}.{scale}").reshape(-1) for scale in ("beta", "gamma")}
+        layers |= {f"norm{n}": w.norm(f"{name}.norm{n}") for n in (1, 2)}
+        layers |= {"attention": w.dense(f"{name}.sca.1")} if spec["attention"] else {}
+        return layers | ({f"norm{n}_film": {"Dense_0": w.dense(f"{name}.film{n}")} for n in (1, 2)} if listens else {})
+
+    params = {"intro": w.conv("intro"), "ending": w.conv("ending")}
+    params |= {"noise": {f"Dense_{n}": w.dense(f"noise.{2 * n}") for n in (0, 1)}} if listens else {}
+    params |= {f"middle_{i}": block(f"middle_blks.{i}") for i in range(middle)}
+    for level in range(levels):
+        up = levels - 1 - level  # decoders are counted from the coarsest
+        down = w.conv(f"downs.{level}")
+        params[f"down{level}"] = down | {"kernel": down["kernel"].reshape(-1, down["kernel"].shape[-1])}
+        params[f"up{level}"] = shuffled(w.dense(f"ups.{up}.0"), 2)
+        params |= {f"enc{level}_{i}": block(f"encoders.{level}.{i}") for i in range(encoders[level])}
+        params |= {f"dec{level}_{i}": block(f"decoders.{up}.{i}") for i in range(decoders[up])}
+    return spec, params
+
+
+TORCH = (_from_torch,)

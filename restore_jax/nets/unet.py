@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from restore_jax.nets.condition import Film, NoiseEmbedding
 from restore_jax.nets.layers import LayerNorm, PointwiseConv, pad_to_multiple, pixel_shuffle, pixel_unshuffle
+from restore_jax.nets.torch_weights import Weights, shuffled, unshuffled
 
 
 class ResBlock(nn.Module):
@@ -55,6 +56,9 @@ class UNet(nn.Module):
     out_channels: int = 3
     dtype: Any = None
     until: bool = False
+
+    scale = 1
+    local = True
 
     @property
     def factor(self) -> int:
@@ -133,3 +137,46 @@ EXAMPLES = (
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1, 1, 2), "blocks": 1, "patch": 2, "embed": 0},
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1,), "blocks": 1, "patch": 1, "embed": 8, "until": True},
 )
+
+
+def _from_torch(w: Weights) -> tuple[dict, dict]:
+    """The names `stem`, `down.L.N`, `reduce.L`, `expand.L.0`, `join.L`, `up.L.N`, `head` of the layers here.
+
+    The number `patch`, which no shape tells from a picture of more channels, is a tensor of its own.
+    """
+    w.shape("patch"), w.shape("down.0.0.norm.weight")  # of any other net, this is the end
+    patch = int(w.array("patch"))
+    levels, blocks = w.count("down.{}.0.norm.weight"), w.count("down.0.{}.norm.weight")
+    widths = [w.shape(f"down.{level}.0.norm.weight")[0] for level in range(levels)]
+    embed = w.shape("noise.0.weight")[0] if "noise.0.weight" in w else 0
+    spec = {
+        "name": "nets.unet.UNet",
+        "width": w.shape("stem.weight")[0],
+        "multipliers": tuple(width // widths[0] for width in widths),
+        "blocks": blocks,
+        "patch": patch,
+        "embed": embed,
+        "out_channels": w.shape("head.weight")[0] // patch**2,
+        "until": "until.0.weight" in w,
+    }
+
+    def block(name: str) -> dict:
+        layers = {conv: w.conv(f"{name}.{conv}") for conv in ("conv_in", "conv_out")} | {"norm": w.norm(f"{name}.norm")}
+        return layers | ({"film": {"Dense_0": w.dense(f"{name}.film")}} if embed else {})
+
+    params = {"stem": unshuffled(w.conv("stem"), patch), "head": shuffled(w.conv("head"), patch)}
+    for listener in ("noise", "until"):
+        if f"{listener}.0.weight" in w:
+            params[listener] = {f"Dense_{n}": w.dense(f"{listener}.{2 * n}") for n in (0, 1)}
+    for level in range(levels):
+        params |= {f"down{level}_{i}": block(f"down.{level}.{i}") for i in range(blocks)}
+    for level in range(levels - 1):
+        reduce = w.conv(f"reduce.{level}")
+        params[f"reduce{level}"] = reduce | {"kernel": reduce["kernel"].reshape(-1, reduce["kernel"].shape[-1])}
+        params[f"expand{level}"] = shuffled(w.dense(f"expand.{level}.0"), 2)
+        params[f"join{level}"] = w.dense(f"join.{level}")
+        params |= {f"up{level}_{i}": block(f"up.{level}.{i}") for i in range(blocks)}
+    return spec, params
+
+
+TORCH = (_from_torch,)

@@ -133,7 +133,23 @@ def test_edm_refuses_what_it_cannot_be():
         Edm.__post_init__(SimpleNamespace(sigma_data=0.25, around="blue"))
 
 
-AFFINE = [spec for spec in precondition.EXAMPLES if not spec["name"].endswith("Residual")]
+def test_plain_and_direct_say_what_the_network_says(obs, key):
+    """One of x_t, told the level as it is; the other of y."""
+    x_t, sigma = jax.random.uniform(key, SHAPE), jnp.asarray([0.0, 0.1, 1.0, 80.0])
+    seen = Observation(y=x_t + 1, cond=obs.cond)
+    x, c_noise, cond = precondition.Plain().to_net(x_t, sigma, seen)
+    np.testing.assert_array_equal(x, x_t)
+    np.testing.assert_array_equal(c_noise, sigma)
+    assert cond is None
+    x, c_noise, cond = precondition.Direct().to_net(x_t, sigma, seen)
+    np.testing.assert_array_equal(x, seen.y)
+    assert c_noise is None
+    assert cond is None
+    for conversion in (precondition.Plain(), precondition.Direct()):
+        np.testing.assert_array_equal(conversion.to_x(2 * x_t, x_t, sigma, seen), 2 * x_t)
+
+
+AFFINE = [spec for spec in precondition.EXAMPLES if issubclass(type(build(spec)), precondition._Affine)]
 
 
 @examples
