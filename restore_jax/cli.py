@@ -1,9 +1,10 @@
 """The command `restore-jax`: each subcommand a little glue around what the library does.
 
-restore-jax photo IN... -o OUT --model WORKDIR     restore photographs with a trained run
+restore-jax photo IN... -o OUT --model MODEL       restore photographs with a trained run, or an imported model
 restore-jax train CONFIG --workdir DIR             as `python -m experiments.train`
-restore-jax evaluate WORKDIR                       measure a run on its held-out photographs
-restore-jax export WORKDIR --to tflite -o FILE     one graph for a phone
+restore-jax import FILE -o MODEL                   published weights of another library, as a model of ours
+restore-jax evaluate MODEL                         measure it, on a run's held-out photographs or by a protocol
+restore-jax export MODEL --to tflite -o FILE       one graph for a phone
 restore-jax show degrade SPEC --image IN -o OUT    what a degradation does to a picture
 """
 
@@ -12,6 +13,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -52,32 +54,64 @@ def train(args: argparse.Namespace) -> None:
     from restore_jax.train.loop import Interrupted
     from restore_jax.train.loop import train as run
 
-    spec = importlib.util.spec_from_file_location("config", args.config)
-    if spec is None or spec.loader is None or not args.config.exists():
-        raise ValueError(f"{args.config} is not a Python file with get_config().")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(Path.cwd()))  # configs share fragments, from the folder they are started in
-    spec.loader.exec_module(module)
     try:
-        run(module.get_config(), args.workdir)
+        run(_config(args.config), args.workdir)
     except Interrupted as stopped:
         print(stopped.message)
 
 
+def import_(args: argparse.Namespace) -> None:
+    """Turns published weights (.pth, .safetensors, ncnn's .param) into a model, and says what they were."""
+    from restore_jax.infer.model import read_weights, write_model
+
+    model = read_weights(args.file, args.sigma, args.licence, args.source)
+    write_model(args.output, model)
+    print(f"{args.output}: {model.architecture}, {model.parameters} parameters, scale {model.scale}")
+    print("from {file} (sha256 {sha256}), source: {source}, licence: {licence}".format(**model.provenance))
+
+
 def evaluate(args: argparse.Namespace) -> None:
-    """Prints PSNR and SSIM of a run on its held-out photographs."""
-    from restore_jax.evaluate.protocol import Protocol
+    """Prints PSNR and SSIM of a run or a model: on a run's held-out photographs, or by a protocol."""
     from restore_jax.evaluate.run import evaluate as run
     from restore_jax.infer.load import load
     from restore_jax.infer.tile import Tile
+
+    restorer = Tile(load(args.model), args.tile, args.overlap)
+    protocol = _protocol(args, restorer.scale)
+    rows = run(restorer, protocol)
+    for row in rows:
+        print("{photograph:<20} {psnr:7.3f} dB  SSIM {ssim:.4f}".format(**row))
+    print("protocol {protocol}, weights {weights}".format(**rows[-1]))
+
+
+def _protocol(args: argparse.Namespace, scale: int) -> Any:
+    """The protocol that was asked for; else the run's own, or for an enlarging model the embedded photographs."""
+    from restore_jax.evaluate.protocol import Protocol
+    from restore_jax.infer.model import is_model
     from restore_jax.train.checkpoint import read
 
-    config, _, step = read(args.workdir)
-    restorer = Tile(load(args.workdir), args.tile, args.overlap)
-    protocol = Protocol(config["heldout_set"] or config["train_set"], config["degrade"], multiple=restorer.scale)
-    for row in run(restorer, protocol):
-        print("{photograph:<20} {psnr:7.3f} dB  SSIM {ssim:.4f}".format(**row))
-    print(f"step {step}, protocol {protocol.stamp()['hash']}")
+    if args.protocol:
+        path, _, which = args.protocol.partition(":")
+        return Protocol(**_config(Path(path), *([which] if which else [])))
+    if not is_model(args.model):
+        config, _, _ = read(args.model)
+        return Protocol(config["heldout_set"] or config["train_set"], config["degrade"], multiple=scale)
+    if scale == 1:
+        raise ValueError("a model that does not enlarge is measured by a --protocol: configs/protocols/denoise.py:25.")
+    downsample = {"name": "degrade.downsample.Downsample", "scale": scale}
+    embedded = {"name": "data.sets.embedded.Embedded", "split": "heldout"}
+    return Protocol(embedded, downsample, multiple=scale, border_px=scale, color="luma")
+
+
+def _config(path: Path, *arguments: str) -> Any:
+    """What the `get_config` of a Python file answers."""
+    spec = importlib.util.spec_from_file_location("config", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise ValueError(f"{path} is not a Python file with get_config().")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path.cwd()))  # configs share fragments, from the folder they are started in
+    spec.loader.exec_module(module)
+    return module.get_config(*arguments)
 
 
 def export(args: argparse.Namespace) -> None:
@@ -85,7 +119,7 @@ def export(args: argparse.Namespace) -> None:
     from restore_jax.export.graph import restorer_graph
     from restore_jax.infer.load import load
 
-    graph = restorer_graph(load(args.workdir), *args.size)
+    graph = restorer_graph(load(args.model), *args.size)
     _writer(args.to)(graph, args.output)
     inputs = ", ".join(f"{name} {spec.shape}" for name, spec in graph.inputs.items())
     print(f"{args.output}: {inputs} -> {graph.output}")
@@ -125,9 +159,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        one = commands.add_parser(run.__name__, help=(run.__doc__ or "").splitlines()[0], description=run.__doc__)
+        name = run.__name__.rstrip("_")
+        one = commands.add_parser(name, help=(run.__doc__ or "").splitlines()[0], description=run.__doc__)
         one.set_defaults(run=run)
         return one
+
+    def model(one: argparse.ArgumentParser) -> None:
+        about: Any = {
+            "metavar": "MODEL",
+            "default": argparse.SUPPRESS,
+        }  # by place or by name: what is absent sets nothing
+        one.add_argument("model", nargs="?", help="the workdir of a training run, or an imported model", **about)
+        one.add_argument("--model", dest="model", help="the same, by name", **about)
 
     def tiles(one: argparse.ArgumentParser) -> None:
         one.add_argument("--tile", type=int, default=128, help="side of a tile, in pixels of the input (128)")
@@ -136,17 +179,24 @@ def _parser() -> argparse.ArgumentParser:
     one = command(photo)
     one.add_argument("inputs", nargs="+", type=Path, metavar="IN")
     one.add_argument("-o", "--output", type=Path, required=True, help="a file, or a folder for several")
-    one.add_argument("--model", required=True, metavar="WORKDIR", help="the workdir of a training run")
+    one.add_argument("--model", required=True, metavar="MODEL", help="a training run's workdir, or an imported model")
     one.add_argument("--seed", type=int, default=0)
     tiles(one)
     one = command(train)
     one.add_argument("config", type=Path, help="a Python file with get_config()")
     one.add_argument("--workdir", required=True)
+    one = command(import_)
+    one.add_argument("file", type=Path, metavar="FILE", help="published weights: .pth, .safetensors, or ncnn's .param")
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="the folder to write")
+    one.add_argument("--licence", default="unknown", help="of the weights, as their authors give it")
+    one.add_argument("--source", default="unknown", help="where the file was found")
+    one.add_argument("--sigma", type=_level, help="for a net that is told the noise level: 25/255, or 0.098")
     one = command(evaluate)
-    one.add_argument("workdir")
+    model(one)
+    one.add_argument("--protocol", metavar="FILE[:WHICH]", help="get_config(WHICH), as configs/protocols/x4.py:Set5")
     tiles(one)
     one = command(export)
-    one.add_argument("workdir")
+    model(one)
     one.add_argument("--to", choices=("tflite", "coreml", "stablehlo"), default="tflite")
     one.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="of the input")
     one.add_argument("-o", "--output", type=Path, required=True)
@@ -160,9 +210,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _level(text: str) -> float:
+    """A noise level, as a number or a fraction."""
+    return float(Fraction(text))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs a subcommand; what a user can mend ends in one line on stderr and status 1."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.run in (evaluate, export) and "model" not in args:
+        parser.error("give a model: the workdir of a training run, or the folder that `restore-jax import` wrote.")
     keep_freed_memory()
     try:
         args.run(args)

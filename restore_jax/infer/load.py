@@ -1,4 +1,4 @@
-"""From a training run back to a restorer."""
+"""From files back to a restorer: a training run's, or a model's."""
 
 from pathlib import Path
 
@@ -7,17 +7,26 @@ import jax.numpy as jnp
 
 from restore_jax.build import build
 from restore_jax.core import Restorer, Sampler
+from restore_jax.infer.model import is_model, read_model
 from restore_jax.train.checkpoint import read
 
 
-def load(workdir: str | Path, sampler: Sampler | dict | None = None) -> Restorer:
-    """The restorer that the run in `workdir` has learned so far: its averaged parameters, its own sampler or another.
+def load(path: str | Path, sampler: Sampler | dict | None = None) -> Restorer:
+    """The restorer in a folder: what a run has learned so far, its parameters averaged, or an imported model.
+
+    It restores through its own sampler, or another.
 
     Raises:
-        CheckpointError: no checkpoint there.
-        SpecError: the run, or `sampler`, names something this version does not have.
+        CheckpointError: neither a checkpoint nor a model is there.
+        ModelError: the model is damaged.
+        SpecError: the run, the model, or `sampler`, names something this version does not have.
     """
-    config, state, _ = read(workdir)
-    method = build(config["method"], "config.method")
-    params = jax.tree.map(jnp.asarray, state["ema"])
+    if is_model(path):
+        model = read_model(path)
+        spec, where, params = model.method, "model.method", model.params
+    else:
+        config, state, _ = read(path)
+        spec, where, params = config["method"], "config.method", state["ema"]
+    method = build(spec, where)
+    params = jax.tree.map(jnp.asarray, params)
     return method.restorer(params, build(sampler, "sampler")) if sampler else method.restorer(params)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.metrics.pixel import same_shape
+from restore_jax.metrics.pixel import check_channels, same_shape, unit_range
 from restore_jax.nets.efficientnet import STAGES, features, installed, pretrained
 
 
@@ -32,7 +33,8 @@ class Perceptual:
 
     Raises:
         ImportError: at the first call, where the weights are not installed; it says what to install.
-        ValueError: no stages, a stage that is not there, or a picture without 1 or 3 channels.
+        ValueError: no stages, a stage that is not there, a picture of other than 1 or 3 channels, or clearly
+            outside [0, 1] where its values are known.
 
     Reference: the unit-normalised features of Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a
     Perceptual Metric", eq. 1, with w = 1 and another network.
@@ -52,16 +54,16 @@ class Perceptual:
 
     def __call__(self, x_hat: Float[Array, "*b h w c"], x: Float[Array, "*b h w c"]) -> Float[Array, "*b"]:
         """One number a picture, from 0 to 4."""
-        return self.distance(pretrained(), x_hat, x)
+        unit_range("Perceptual", x_hat, x)
+        # Behind a barrier, so that a program which holds the weights as constants is not compiled around each.
+        return self.distance(jax.lax.optimization_barrier(pretrained()), x_hat, x)
 
     def distance(
         self, params: Mapping[str, Any], x_hat: Float[Array, "*b h w c"], x: Float[Array, "*b h w c"]
     ) -> Float[Array, "*b"]:
         """The same under these parameters of `EfficientNetLite0`."""
         same_shape(x_hat, x)
-        c = x.shape[-1]
-        if c not in (1, 3):
-            raise ValueError(f"Perceptual compares grey or RGB pictures, of 1 or 3 channels, not {c}.")
+        check_channels("Perceptual", x)
         pair = [jnp.broadcast_to(p, (*p.shape[:-1], 3)).reshape(-1, *p.shape[-3:-1], 3) for p in (x_hat, x)]
         one, other = (features(params, p, max(self.stages) + 1) for p in pair)
         each = [_between(self._unit(one[k]), self._unit(other[k])) for k in self.stages]

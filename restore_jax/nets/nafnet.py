@@ -162,11 +162,12 @@ class NAFNet(nn.Module):
 
 
 EXAMPLES: tuple[dict, ...] = (
-    {"name": "nets.nafnet.NAFNet", "width": 8, "enc_blocks": (1, 1), "dec_blocks": (1, 1)},
+    {"name": "nets.nafnet.NAFNet", "width": 8, "enc_blocks": (1, 0), "dec_blocks": (1, 1)},
     {
         "name": "nets.nafnet.NAFNet",
         "width": 8,
         "enc_blocks": (1,),
+        "middle_blocks": 0,
         "dec_blocks": (1,),
         "attention": False,
         "embed": 16,
@@ -181,7 +182,9 @@ def _from_torch(w: Weights) -> tuple[dict, dict]:
     """
     width, _, _, _ = w.shape("intro.weight")
     levels = w.count("downs.{}.weight")
-    encoders, decoders = ([w.count(f"{side}.{n}.{{}}.beta") for n in range(levels)] for side in ("encoders", "decoders"))
+    encoders, decoders = (
+        [w.count(f"{side}.{n}.{{}}.beta") for n in range(levels)] for side in ("encoders", "decoders")
+    )
     middle = w.count("middle_blks.{}.beta")
     listens = "noise.0.weight" in w
     spec = {
@@ -196,19 +199,21 @@ def _from_torch(w: Weights) -> tuple[dict, dict]:
     }
 
     def block(name: str) -> dict:
-        layers = {layer: w.dense(f"{name}.{layer}") for layer in ("conv1", "conv3", "conv4", "conv5")}
-        layers |= {"conv2": w.conv(f"{name}.conv2")}
+        layers = {layer: w.dense(f"{name}.{layer}", bias=True) for layer in ("conv1", "conv3", "conv4", "conv5")}
+        layers |= {"conv2": w.conv(f"{name}.conv2", bias=True)}
         layers |= {scale: w.array(f"{name}.{scale}").reshape(-1) for scale in ("beta", "gamma")}
         layers |= {f"norm{n}": w.norm(f"{name}.norm{n}") for n in (1, 2)}
-        layers |= {"attention": w.dense(f"{name}.sca.1")} if spec["attention"] else {}
-        return layers | ({f"norm{n}_film": {"Dense_0": w.dense(f"{name}.film{n}")} for n in (1, 2)} if listens else {})
+        layers |= {"attention": w.dense(f"{name}.sca.1", bias=True)} if spec["attention"] else {}
+        return layers | (
+            {f"norm{n}_film": {"Dense_0": w.dense(f"{name}.film{n}", bias=True)} for n in (1, 2)} if listens else {}
+        )
 
-    params = {"intro": w.conv("intro"), "ending": w.conv("ending")}
-    params |= {"noise": {f"Dense_{n}": w.dense(f"noise.{2 * n}") for n in (0, 1)}} if listens else {}
+    params: dict[str, Any] = {"intro": w.conv("intro", bias=True), "ending": w.conv("ending", bias=True)}
+    params |= {"noise": {f"Dense_{n}": w.dense(f"noise.{2 * n}", bias=True) for n in (0, 1)}} if listens else {}
     params |= {f"middle_{i}": block(f"middle_blks.{i}") for i in range(middle)}
     for level in range(levels):
         up = levels - 1 - level  # decoders are counted from the coarsest
-        down = w.conv(f"downs.{level}")
+        down = w.conv(f"downs.{level}", bias=True)
         params[f"down{level}"] = down | {"kernel": down["kernel"].reshape(-1, down["kernel"].shape[-1])}
         params[f"up{level}"] = shuffled(w.dense(f"ups.{up}.0"), 2)
         params |= {f"enc{level}_{i}": block(f"encoders.{level}.{i}") for i in range(encoders[level])}

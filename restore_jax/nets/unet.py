@@ -144,7 +144,8 @@ def _from_torch(w: Weights) -> tuple[dict, dict]:
 
     The number `patch`, which no shape tells from a picture of more channels, is a tensor of its own.
     """
-    w.shape("patch"), w.shape("down.0.0.norm.weight")  # of any other net, this is the end
+    for name in ("patch", "down.0.0.norm.weight"):  # of any other net, this is the end
+        w.shape(name)
     patch = int(w.array("patch"))
     levels, blocks = w.count("down.{}.0.norm.weight"), w.count("down.0.{}.norm.weight")
     widths = [w.shape(f"down.{level}.0.norm.weight")[0] for level in range(levels)]
@@ -164,7 +165,7 @@ def _from_torch(w: Weights) -> tuple[dict, dict]:
         layers = {conv: w.conv(f"{name}.{conv}") for conv in ("conv_in", "conv_out")} | {"norm": w.norm(f"{name}.norm")}
         return layers | ({"film": {"Dense_0": w.dense(f"{name}.film")}} if embed else {})
 
-    params = {"stem": unshuffled(w.conv("stem"), patch), "head": shuffled(w.conv("head"), patch)}
+    params: dict[str, Any] = {"stem": unshuffled(w.conv("stem"), patch), "head": shuffled(w.conv("head"), patch)}
     for listener in ("noise", "until"):
         if f"{listener}.0.weight" in w:
             params[listener] = {f"Dense_{n}": w.dense(f"{listener}.{2 * n}") for n in (0, 1)}

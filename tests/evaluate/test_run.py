@@ -1,12 +1,16 @@
 """Evaluation against scikit-image's numbers on the same pictures."""
 
+from dataclasses import dataclass
+
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from restore_jax.core import Observation
 from restore_jax.evaluate.protocol import Protocol
-from restore_jax.evaluate.run import evaluate
+from restore_jax.evaluate.run import evaluate, weights_hash
 from restore_jax.methods.regression import Cubic
 
 PROTOCOL = Protocol({"name": "data.sets.embedded.Embedded", "split": "heldout"}, {"name": "degrade.noise.Gaussian"})
@@ -39,3 +43,23 @@ def test_a_restorer_is_told_nothing_but_y():
 def test_the_same_restorer_gives_the_same_rows_twice():
     noisy = lambda key, obs: obs.y + 0.1 * jax.random.normal(key, obs.y.shape)
     assert evaluate(noisy, PROTOCOL) == evaluate(noisy, PROTOCOL)
+
+
+def test_the_weights_are_hashed_wherever_they_are():
+    @dataclass
+    class Held:
+        params: dict
+
+    @dataclass
+    class Around:
+        restorer: object
+
+    a, b = {"k": jnp.ones(2)}, {"k": jnp.zeros(2)}
+    assert weights_hash(Held(a)) == weights_hash(Around(Around(Held(a)))) != weights_hash(Held(b))
+    assert weights_hash(Held({"l": jnp.ones(2)})) != weights_hash(Held(a))
+    assert weights_hash(Cubic(1)) is None
+
+
+def test_an_answer_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"chelsea: the restorer answers .* does its scale fit"):
+        evaluate(lambda key, obs: obs.y[:, ::2], PROTOCOL)

@@ -1,4 +1,4 @@
-"""The laws of every metric `(x_hat, x) -> [b]`. Members are discovered."""
+"""The laws of every metric `(x_hat, x) -> [b]`. Members are discovered, but for those that need files."""
 
 import functools
 import importlib
@@ -14,7 +14,16 @@ import pytest
 import restore_jax.metrics
 from restore_jax.build import build, examples, spec_of
 
-SPECS = examples("restore_jax.metrics")
+
+def takes(metric):
+    """What a metric is called with."""
+    return list(inspect.signature(type(metric).__call__).parameters)[1:]
+
+
+SPECS = [spec for spec in examples("restore_jax.metrics") if takes(build(spec)) == ["x_hat", "x"]]
+# No reference, an observation or a video: tests/metrics/test_niqe.py, test_consistency.py, test_temporal.py.
+OTHERS = {"metrics.niqe.Niqe", "metrics.consistency.DownsampleConsistency", "metrics.temporal.WarpingError"}
+ON_FILES = {"metrics.lpips.Lpips", "metrics.dists.Dists"}
 EPS = 1.2e-7
 
 
@@ -48,7 +57,21 @@ def test_every_metric_has_an_example():
             here = cls.__module__ == info.name and not name.startswith("_")
             if here and list(inspect.signature(cls.__call__).parameters)[1:] == ["x_hat", "x"]:
                 found.add(f"{info.name.removeprefix('restore_jax.')}.{name}")
-    assert found == {spec["name"] for spec in SPECS}
+    assert found == {spec["name"] for spec in SPECS} | ON_FILES
+    assert {spec["name"] for spec in examples("restore_jax.metrics")} == {spec["name"] for spec in SPECS} | OTHERS
+
+
+@every
+def test_other_ranges_are_refused(metric):
+    """Of pictures, not of what may be any vector (the plain distances); under jit the values are not known."""
+    unscaled = 255 * pictures(0)
+    if not type(metric).__module__.endswith(".pixel"):
+        with pytest.raises(ValueError, match=r"Divide 8-bit ones by 255"):
+            metric(unscaled, unscaled)
+    quick(metric)(unscaled, unscaled)
+    whole, refusal = jnp.zeros((16, 12, 3), jnp.uint8), (ValueError, jaxtyping.TypeCheckError)
+    with pytest.raises(refusal, match=r"divide by 255|Type-check error"):
+        inspect.unwrap(type(metric).__call__)(metric, whole, whole)
 
 
 @every

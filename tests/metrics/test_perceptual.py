@@ -119,7 +119,7 @@ def test_bad_fields_and_pictures_are_refused():
     assert len(STAGES) == 7
     with pytest.raises(ValueError, match=r"Perceptual\.eps .* above 0, not 0\.0"):
         Perceptual(eps=0.0)
-    with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
+    with pytest.raises(ValueError, match="1 or 3 channels, not of 4"):
         Perceptual().distance({}, jnp.zeros((8, 8, 4)), jnp.zeros((8, 8, 4)))
 
 

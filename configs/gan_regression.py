@@ -1,0 +1,39 @@
+"""Where a GAN starts: super-resolution by 4 of photographs without noise, for PSNR.
+
+python -m experiments.train --config configs/gan_regression.py --workdir outputs/gan_regression
+
+NET, SAMPLER and DEGRADE are those of `configs/esrgan.py`, which goes on from here.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.fragments import run
+
+SCALE = 4
+# One pixel of the net is one of y: `patch` folds the four by four that cubic resampling made of it.
+NET = {"name": "nets.unet.UNet", "width": 48, "multipliers": (1, 2), "blocks": 2, "patch": SCALE, "embed": 0}
+PRECONDITION = {"name": "diffusion.precondition.Residual"}
+SAMPLER = {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"}
+DEGRADE = {"name": "degrade.downsample.Downsample", "scale": SCALE}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    del arg
+    return run(
+        label="gan_regression",
+        images=16_000,
+        batch_size=8,
+        crop_px=96,
+        degrade=DEGRADE,
+        method={
+            "name": "methods.regression.Regression",
+            "scale": SCALE,
+            "net": NET,
+            "precondition": PRECONDITION,
+            "target": {"name": "targets.clean.Clean"},
+            "metric": {"name": "metrics.pixel.Charbonnier", "eps": 1e-3},
+            "sampler": SAMPLER,
+        },
+        optim={"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 800},
+        checkpoint_every_images=2_000,
+    )

@@ -1,0 +1,1 @@
+"""The small ESRGAN against the net it starts from."""
