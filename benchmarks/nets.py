@@ -306,7 +306,7 @@ def measure_ncnn(quick: bool) -> dict[str, Any]:
 
 
 def summary(rows: dict[str, Any]) -> dict[str, Any]:
-    """The figures of the issue: ratios by net, and the rest beside them."""
+    """Ratios by net, and the rest beside them."""
     nets = {name: row for name, row in rows.items() if "forward_ratio" in row and "step_ratio" in row}
     return {
         "forward_ratio": {name: round(row["forward_ratio"], 3) for name, row in nets.items()},

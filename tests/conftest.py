@@ -35,15 +35,24 @@ def shared() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs a file (`--dist loadgroup`), or all laws of one spec: what they compiled, they share.
+    """One example of a class for `make test`, all for `make soak`; and who runs beside whom.
 
-    The laws come last: their groups are small, so that the processes finish together.
+    One process runs a file (`--dist loadgroup`), or all laws of one spec: what they compiled, they share. The laws come
+    last: their groups are small, so that the processes finish together.
     """
 
     def spec(item: pytest.Item) -> object:
         return item.callspec.params.get("spec") if hasattr(item, "callspec") else None
 
+    def named(item: pytest.Item) -> str:
+        given = spec(item)
+        return given["name"] if isinstance(given, dict) and "name" in given else str(given)
+
     items.sort(key=lambda item: spec(item) is not None)
+    first: dict[tuple[object, ...], object] = {}
     for item in items:
         item.add_marker(pytest.mark.xdist_group(f"{item.path}:{spec(item)}"))
+        if spec(item) is not None and first.setdefault((item.function, named(item)), spec(item)) != spec(item):
+            item.add_marker(pytest.mark.soak)

@@ -75,8 +75,8 @@ class TorchCarn(nn.Module):
         self.entry = nn.Conv2d(channels, width, 3, padding=1)
         self.b1, self.b2, self.b3 = (Block(width, groups) for _ in range(3))
         self.c1, self.c2, self.c3 = (Join(k * width, width) for k in (2, 3, 4))
-        self.upsample = nn.Module()
-        self.upsample.up = Ups(width, groups, net.scale)
+        self.scale, self.upsample = net.scale, nn.Module()
+        setattr(self.upsample, f"up{net.scale}", Ups(width, groups, net.scale))
         self.exit = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x):
@@ -85,7 +85,7 @@ class TorchCarn(nn.Module):
         for block, join in ((self.b1, self.c1), (self.b2, self.c2), (self.b3, self.c3)):
             found.append(block(h))
             h = join(found)
-        return self.add_mean(self.exit(self.upsample.up(h)))
+        return self.add_mean(self.exit(getattr(self.upsample, f"up{self.scale}")(h)))
 
 
 def twin(net: Any) -> nn.Module:

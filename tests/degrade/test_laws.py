@@ -60,16 +60,10 @@ CLEAN = [spec for spec in LINEAR if carries(spec).noise_std is None]
 WHITE = [spec for spec in LINEAR if getattr(carries(spec).noise_std, "shape", None) == ()]
 
 
-def a_class_once(specs):
-    """The first example of each class; what the same class does with other fields is for `make soak`."""
-    first = {spec["name"]: i for i, spec in reversed(list(enumerate(specs)))}
-    soak = [pytest.mark.soak]
-    return [pytest.param(spec, marks=[] if first[spec["name"]] == i else soak) for i, spec in enumerate(specs)]
-
-
-every = pytest.mark.parametrize("spec", a_class_once(SPECS), ids=label)
-linear = pytest.mark.parametrize("spec", a_class_once(LINEAR), ids=label)
-both_precisions = pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+every = pytest.mark.parametrize("spec", SPECS, ids=label)
+linear = pytest.mark.parametrize("spec", LINEAR, ids=label)
+twice = [pytest.param(False, id="float32"), pytest.param(True, id="float64", marks=pytest.mark.soak)]
+both_precisions = pytest.mark.parametrize("double", twice)
 regs = pytest.mark.parametrize("reg", [1e-2, pytest.param(1.0, marks=pytest.mark.soak)])  # the easier one, at leisure
 
 # One trace for all operators of one kind: that their leaves are leaves pays here already.
@@ -227,14 +221,14 @@ def test_gradient_is_finite(spec):
 # What the observation says of itself
 
 
-@pytest.mark.parametrize("spec", a_class_once(CLEAN), ids=label)
+@pytest.mark.parametrize("spec", CLEAN, ids=label)
 def test_without_noise_y_is_the_image_of_x(spec):
     """To the rounding of 2 n terms: a chain's fused operator sums in another order than its steps."""
     obs = at(observed(SPECS.index(spec))[0], 1)
     np.testing.assert_allclose(obs.y, forward(obs.operator, picture(spec)), rtol=0, atol=2 * N * EPS)
 
 
-@pytest.mark.parametrize("spec", a_class_once(WHITE), ids=label)
+@pytest.mark.parametrize("spec", WHITE, ids=label)
 def test_noise_is_white_and_of_the_size_that_is_said(spec):
     """`(y - A x) / noise_std` has mean 0 +- 1/sqrt(m) and variance 1 +- sqrt(2/m), within 5 standard errors."""
     obs, _ = observed(SPECS.index(spec))
@@ -369,7 +363,7 @@ def test_other_values_do_not_retrace(spec):
 ROTATED = [spec for spec in LINEAR if hasattr(carries(spec).operator, "svd")]
 
 
-@pytest.mark.parametrize("spec", a_class_once(ROTATED), ids=label)
+@pytest.mark.parametrize("spec", ROTATED, ids=label)
 @both_precisions
 def test_svd_diagonalises(spec, double):
     """`A^T A x = V S^2 V^T x` and `V V^T x = x`, to n eps of `|A|^2 |x|`: two passes there and two back, and the cut.
