@@ -1,7 +1,8 @@
 """Every backbone against PyTorch, forward and training step, and SPAN against ncnn.
 
-    python -m benchmarks.nets                    all that is not measured yet; about twelve minutes on two cores
+    python -m benchmarks.nets                    all that is not measured yet; about an hour and a half on two cores
     python -m benchmarks.nets --nets rlfn span   these, whether measured or not
+    python -m benchmarks.nets --eager            without torch.compile, which takes minutes a net
     python -m benchmarks.nets --quick            small pictures, two rounds, no torch.compile: that it runs, no more
 
 Same net, same weights (drawn by PyTorch, imported as a user's file is), float32, two cores, two threads. PyTorch runs
@@ -149,7 +150,7 @@ def compiled(torch: Any, function: Callable[..., Any], *inputs: Any) -> tuple[Ca
     return fast, ""
 
 
-def measure(name: str, quick: bool) -> dict[str, Any]:
+def measure(name: str, quick: bool, eager: bool) -> dict[str, Any]:
     """The row of one net: agreement first, then times."""
     import torch
 
@@ -175,7 +176,7 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         answer = module(*theirs)
         row["difference"] = difference(forward(params, *ours), answer.permute(0, 2, 3, 1) / white)
         must_agree(f"{name} forward", row["difference"], 1e-3 if quick else 1e-4)
-        fast, why = (None, "left out") if quick else compiled(torch, module, *theirs)
+        fast, why = (None, "left out") if eager else compiled(torch, module, *theirs)
     runs = {"ours": lambda: forward(params, *ours).block_until_ready(), "eager": lambda: module(*theirs)}
     if fast is None:
         row["notes"].append(f"torch.compile, forward: {why}")
@@ -185,7 +186,7 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         row |= figures("forward", *interleaved(runs, rounds))
     row["forward_s_per_mpx"] = row["forward_s"]["ours"] / (answer.shape[2] * answer.shape[3] / 1e6)
     crops = pictures(case.batch, sides[1])
-    return row | step_figures(torch, net, params, module, white, crops, rounds, row["notes"], quick)
+    return row | step_figures(torch, net, params, module, white, crops, rounds, row["notes"], eager)
 
 
 def step_figures(
@@ -197,7 +198,7 @@ def step_figures(
     pictures: Any,
     rounds: int,
     notes: list[str],
-    quick: bool,
+    eager: bool,
 ) -> dict[str, Any]:
     """The same for the training step, at a rate that lowers the loss by about a hundredth at first, then by nothing."""
     ours, theirs = pictures
@@ -250,7 +251,7 @@ def step_figures(
         jax.block_until_ready((value, state[0]))
 
     runs = {"ours": run_ours, "eager": lambda: step_torch(loss_torch)}
-    fast, why = (None, "left out") if quick else compiled(torch, loss_torch, *theirs)
+    fast, why = (None, "left out") if eager else compiled(torch, loss_torch, *theirs)
     if fast is not None:
         try:
             step_torch(fast)  # the backward pass is compiled at its first call
@@ -317,9 +318,9 @@ def summary(rows: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def in_a_process(name: str, quick: bool) -> dict[str, Any]:
+def in_a_process(name: str, flags: list[str]) -> dict[str, Any]:
     """The row that a fresh process measures; `{"error": ...}` where it could not."""
-    command = [sys.executable, "-m", "benchmarks.nets", "--one", name, *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", "benchmarks.nets", "--one", name, *flags]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
@@ -346,11 +347,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nets", nargs="+", choices=everything, help="measure these, again if need be")
     parser.add_argument("--quick", action="store_true", help="small pictures, few rounds; nothing is kept")
+    parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
     parser.add_argument("--one", choices=everything, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         keep_freed_memory()
-        row = measure_ncnn(asked.quick) if asked.one == "span_vs_ncnn" else measure(asked.one, asked.quick)
+        row = (
+            measure_ncnn(asked.quick)
+            if asked.one == "span_vs_ncnn"
+            else measure(asked.one, asked.quick, asked.eager or asked.quick)
+        )
         print(json.dumps(row))
         return
     if importlib.util.find_spec("torch") is None:
@@ -359,9 +365,10 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     kept = json.loads(PARTIAL.read_text()) if PARTIAL.exists() and not asked.quick else {}
     names = asked.nets or [name for name in everything if name not in kept]
+    flags = [flag for flag, on in (("--quick", asked.quick), ("--eager", asked.eager)) if on]
     start, failed = time.monotonic(), []
     for i, name in enumerate(names, 1):
-        row = in_a_process(name, asked.quick)
+        row = in_a_process(name, flags)
         print(f"[{i}/{len(names)} {time.monotonic() - start:4.0f} s] {line(name, row)}", flush=True)
         if "error" in row:
             failed.append(name)

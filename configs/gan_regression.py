@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 from configs.fragments import run
 
 SCALE = 4
-# One pixel of the net is one of y: `patch` folds the four by four that cubic resampling made of it.
-NET = {"name": "nets.unet.UNet", "width": 48, "multipliers": (1, 2), "blocks": 2, "patch": SCALE, "embed": 0}
-PRECONDITION = {"name": "diffusion.precondition.Residual"}
+# Convolutions after the pixels are made: a net that ends in a pixel shuffle learns a grid from a rival and from features.
+NET = {"name": "nets.edsr.MSRResNet", "width": 32, "blocks": 6, "scale": SCALE}
+PRECONDITION = {"name": "diffusion.precondition.Direct"}
 SAMPLER = {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"}
 DEGRADE = {"name": "degrade.downsample.Downsample", "scale": SCALE}
 
@@ -21,7 +21,7 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     return run(
         label="gan_regression",
-        images=16_000,
+        images=12_000,
         batch_size=8,
         crop_px=96,
         degrade=DEGRADE,

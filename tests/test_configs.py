@@ -23,7 +23,7 @@ def get_config(path):
     return module.get_config()
 
 
-SLOW = {"blind"}  # half a minute of compilation
+SLOW = {"blind", "real_esrgan"}  # half a minute of compilation
 
 
 @pytest.mark.parametrize(
