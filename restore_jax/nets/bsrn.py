@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import (
     ESA,
     BlueprintConv,
@@ -138,7 +139,7 @@ class BSRN(nn.Module):
             outs.append(h)
         h = gelu(PointwiseConv(self.width, dtype=dtype, name="fuse")(jnp.concatenate(outs, -1)))
         h = stem + conv(self.width, name="body")(h)
-        out = nn.Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
+        out = Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
         return pixel_shuffle(out, self.scale).astype(x.dtype)
 
 

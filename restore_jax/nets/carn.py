@@ -18,6 +18,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.edsr import DIV2K_MEAN, steps_of, steps_reach
 from restore_jax.nets.layers import PointwiseConv, per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
@@ -135,7 +136,7 @@ class CARN(nn.Module):
 
         stem = x - known(x.shape[-1])
         stem = stem if cond is None else jnp.concatenate([stem, cond.astype(x.dtype)], -1)
-        h = nn.Conv(self.width, (3, 3), dtype=dtype, name="entry")(stem)
+        h = Conv(self.width, (3, 3), dtype=dtype, name="entry")(stem)
         found = [h]
         for k in range(CASCADE):
             found.append(Block(self.groups, dtype, name=f"block{k}")(h))
@@ -144,7 +145,7 @@ class CARN(nn.Module):
             h = jax.nn.relu(GroupConv(self.width * r * r, self.groups, dtype, name=f"up{i}")(h))
             # A group's channels become a group's pixels: shuffled a group at a time.
             h = jnp.concatenate([pixel_shuffle(part, r) for part in jnp.split(h, self.groups, -1)], -1)
-        out = nn.Conv(self.out_channels, (3, 3), dtype=dtype, name="exit")(h).astype(x.dtype)
+        out = Conv(self.out_channels, (3, 3), dtype=dtype, name="exit")(h).astype(x.dtype)
         return out + known(self.out_channels)
 
 

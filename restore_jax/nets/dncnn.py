@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.torch_weights import Unfit, Weights
 
 
@@ -61,9 +62,9 @@ class DnCNN(nn.Module):
         init = nn.initializers.he_normal()
         h = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
         for i in range(self.depth - 1):
-            h = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=init, dtype=self.dtype, name=f"conv{i}")(h))
+            h = nn.relu(Conv(self.width, (3, 3), kernel_init=init, dtype=self.dtype, name=f"conv{i}")(h))
         zeros = nn.initializers.zeros
-        noise = nn.Conv(self.out_channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name=f"conv{self.depth - 1}")(h)
+        noise = Conv(self.out_channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name=f"conv{self.depth - 1}")(h)
         return x - noise.astype(x.dtype)
 
 

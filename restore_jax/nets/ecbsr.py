@@ -16,6 +16,7 @@ import numpy as np
 from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import PointwiseConv, depthwise_conv, per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
 
@@ -49,10 +50,10 @@ class EdgeConv(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
         """`x` at its size, with `features` channels."""
         dtype, n = self.dtype, len(MASKS)
-        out = nn.Conv(self.features, (3, 3), dtype=dtype, name="conv")(x)
+        out = Conv(self.features, (3, 3), dtype=dtype, name="conv")(x)
         padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
         wide = PointwiseConv(self.expand * self.features, dtype=dtype, name="expand")(padded)
-        out += nn.Conv(self.features, (3, 3), padding="VALID", use_bias=False, dtype=dtype, name="squeeze")(wide)
+        out += Conv(self.features, (3, 3), padding="VALID", use_bias=False, dtype=dtype, name="squeeze")(wide)
         # One 1x1 and one depthwise for all filters; zeros around what the 1x1 without a bias makes are zeros around x.
         edges = PointwiseConv(n * self.features, use_bias=False, dtype=dtype, name="edges")(x)
         scale = self.param("edge_scale", nn.initializers.normal(1e-3), (n, self.features))
@@ -134,7 +135,7 @@ class ECBSR(nn.Module):
 
         def conv(features, name):
             if self.deploy:
-                return nn.Conv(features, (3, 3), dtype=self.dtype, name=name)
+                return Conv(features, (3, 3), dtype=self.dtype, name=name)
             return EdgeConv(features, self.expand, dtype=self.dtype, name=name)
 
         h = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, rescaled, shuffled
 
@@ -72,8 +73,8 @@ class ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """The block applied to `x`."""
-        h = jax.nn.relu(nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv1")(x))
-        h = nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv2")(h)
+        h = jax.nn.relu(Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv1")(x))
+        h = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv2")(h)
         return x + (h if self.res_scale == 1.0 else self.res_scale * h)
 
 
@@ -124,13 +125,13 @@ class EDSR(nn.Module):
 
         stem = x - known(x.shape[-1])
         stem = stem if cond is None else jnp.concatenate([stem, cond.astype(x.dtype)], -1)
-        first = h = nn.Conv(self.width, (3, 3), dtype=dtype, name="head")(stem)
+        first = h = Conv(self.width, (3, 3), dtype=dtype, name="head")(stem)
         for i in range(self.blocks):
             h = ResBlock(self.res_scale, dtype, name=f"block{i}")(h)
-        h = first + nn.Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
+        h = first + Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
         for i, r in enumerate(steps):
-            h = pixel_shuffle(nn.Conv(self.width * r * r, (3, 3), dtype=dtype, name=f"up{i}")(h), r)
-        out = nn.Conv(self.out_channels, (3, 3), dtype=dtype, name="tail")(h).astype(x.dtype)
+            h = pixel_shuffle(Conv(self.width * r * r, (3, 3), dtype=dtype, name=f"up{i}")(h), r)
+        out = Conv(self.out_channels, (3, 3), dtype=dtype, name="tail")(h).astype(x.dtype)
         return out + known(self.out_channels)
 
 
@@ -171,14 +172,14 @@ class MSRResNet(nn.Module):
         """`x` enlarged; `cond` is a further image of its size, given to the first convolution beside it."""
         dtype, steps = self.dtype, steps_of(self.scale, "MSRResNet.scale")
         h = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
-        h = jax.nn.leaky_relu(nn.Conv(self.width, (3, 3), dtype=dtype, name="conv_first")(h), 0.1)
+        h = jax.nn.leaky_relu(Conv(self.width, (3, 3), dtype=dtype, name="conv_first")(h), 0.1)
         for i in range(self.blocks):
             h = ResBlock(dtype=dtype, name=f"block{i}")(h)
         for i, r in enumerate(steps):
-            h = nn.Conv(self.width * r * r, (3, 3), dtype=dtype, name=f"upconv{i}")(h)
+            h = Conv(self.width * r * r, (3, 3), dtype=dtype, name=f"upconv{i}")(h)
             h = jax.nn.leaky_relu(pixel_shuffle(h, r), 0.1)
-        h = jax.nn.leaky_relu(nn.Conv(self.width, (3, 3), dtype=dtype, name="conv_hr")(h), 0.1)
-        out = nn.Conv(self.out_channels, (3, 3), dtype=dtype, name="conv_last")(h).astype(x.dtype)
+        h = jax.nn.leaky_relu(Conv(self.width, (3, 3), dtype=dtype, name="conv_hr")(h), 0.1)
+        out = Conv(self.out_channels, (3, 3), dtype=dtype, name="conv_last")(h).astype(x.dtype)
         if x.shape[-1] != self.out_channels:
             return out
         return out + bilinear(x, self.scale * x.shape[1], self.scale * x.shape[2])

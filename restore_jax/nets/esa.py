@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import DepthwiseConv, PointwiseConv, depthwise_form
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
 
@@ -83,7 +84,7 @@ def dense_conv(
     features: int, strides: int = 1, padding: str = "SAME", dtype: Any = None, name: str | None = None
 ) -> nn.Module:
     """A plain 3x3 convolution."""
-    return nn.Conv(features, (3, 3), strides=strides, padding=padding, dtype=dtype, name=name)
+    return Conv(features, (3, 3), strides=strides, padding=padding, dtype=dtype, name=name)
 
 
 class BlueprintConv(nn.Module):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import pad_to_multiple, pixel_shuffle, pixel_unshuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled, unshuffled
 
@@ -69,8 +70,8 @@ class FFDNet(nn.Module):
         h = jnp.concatenate([h, level], -1)
         init = nn.initializers.he_normal()
         for i in range(self.depth - 1):
-            h = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=init, dtype=self.dtype, name=f"conv{i}")(h))
-        h = nn.Conv(CELL**2 * self.out_channels, (3, 3), dtype=self.dtype, name=f"conv{self.depth - 1}")(h)
+            h = nn.relu(Conv(self.width, (3, 3), kernel_init=init, dtype=self.dtype, name=f"conv{i}")(h))
+        h = Conv(CELL**2 * self.out_channels, (3, 3), dtype=self.dtype, name=f"conv{self.depth - 1}")(h)
         return pixel_shuffle(h, CELL)[:, :height, :width].astype(x.dtype)
 
 

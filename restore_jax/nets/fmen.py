@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import check_at_least, upsampler_weights
 from restore_jax.nets.layers import pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, rescaled
@@ -34,8 +35,8 @@ class Pair(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """The same size, the same channels."""
-        x = nn.leaky_relu(nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv0")(x), SLOPE)
-        return nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv1")(x)
+        x = nn.leaky_relu(Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv0")(x), SLOPE)
+        return Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv1")(x)
 
 
 class HighFrequencyAttention(nn.Module):
@@ -51,10 +52,10 @@ class HighFrequencyAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """The gated picture."""
-        y = nn.leaky_relu(nn.Conv(self.mid, (3, 3), dtype=self.dtype, name="squeeze")(x), SLOPE)
+        y = nn.leaky_relu(Conv(self.mid, (3, 3), dtype=self.dtype, name="squeeze")(x), SLOPE)
         for i in range(self.pairs):
             y = Pair(self.dtype, name=f"pair{i}")(y)
-        y = nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="excite")(nn.leaky_relu(y, SLOPE))
+        y = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="excite")(nn.leaky_relu(y, SLOPE))
         return x * nn.sigmoid(y)
 
 
@@ -109,16 +110,14 @@ class FMEN(nn.Module):
     ) -> Float[Array, "b H W c"]:
         """The picture, `scale` times as large; `cond` are further channels of its size."""
         dtype, c = self.dtype, x.shape[-1]
-        stem = nn.Conv(self.width, (3, 3), dtype=dtype, name="stem")(
-            x if cond is None else jnp.concatenate([x, cond], -1)
-        )
-        h = nn.Conv(self.width, (3, 3), dtype=dtype, name="warmup")(stem)
+        stem = Conv(self.width, (3, 3), dtype=dtype, name="stem")(x if cond is None else jnp.concatenate([x, cond], -1))
+        h = Conv(self.width, (3, 3), dtype=dtype, name="warmup")(stem)
         for i, (mid, pairs) in enumerate(zip(self.mids, self.inner)):
             if i:
                 h = Pair(dtype, name=f"pair{i}")(h)
             h = HighFrequencyAttention(mid, pairs, dtype, name=f"attention{i}")(h)
-        h = stem + nn.Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
-        out = nn.Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
+        h = stem + Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
+        out = Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
         return pixel_shuffle(out, self.scale).astype(x.dtype)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import PointwiseConv, pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, shuffled
 
@@ -48,10 +49,10 @@ class DistillationBlock(nn.Module):
         """The block applied to `x`."""
         c, dtype, rest, kept = x.shape[-1], self.dtype, x, []
         for k in (1, 2, 3):
-            h = jax.nn.leaky_relu(nn.Conv(c, (3, 3), dtype=dtype, name=f"conv{k}")(rest), SLOPE)
+            h = jax.nn.leaky_relu(Conv(c, (3, 3), dtype=dtype, name=f"conv{k}")(rest), SLOPE)
             kept.append(h[..., : self.distilled])
             rest = h[..., self.distilled :]
-        kept.append(nn.Conv(self.distilled, (3, 3), dtype=dtype, name="conv4")(rest))
+        kept.append(Conv(self.distilled, (3, 3), dtype=dtype, name="conv4")(rest))
         h = jnp.concatenate(kept, -1)
         weight = jax.nn.relu(PointwiseConv(self.squeezed, dtype=dtype, name="squeeze")(contrast(h)))
         weight = jax.nn.sigmoid(PointwiseConv(h.shape[-1], dtype=dtype, name="excite")(weight))
@@ -101,14 +102,14 @@ class IMDN(nn.Module):
             raise ValueError(f"IMDN.distilled must be between 0 and width {self.width}, got {self.distilled}.")
         dtype = self.dtype
         stem = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
-        first = h = nn.Conv(self.width, (3, 3), dtype=dtype, name="first")(stem)
+        first = h = Conv(self.width, (3, 3), dtype=dtype, name="first")(stem)
         found = []
         for i in range(self.blocks):
             h = DistillationBlock(self.distilled, self.squeezed, dtype, name=f"block{i}")(h)
             found.append(h)
         h = jax.nn.leaky_relu(PointwiseConv(self.width, dtype=dtype, name="join")(jnp.concatenate(found, -1)), SLOPE)
-        h = first + nn.Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
-        h = nn.Conv(self.out_channels * self.scale**2, (3, 3), dtype=dtype, name="last")(h)
+        h = first + Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
+        h = Conv(self.out_channels * self.scale**2, (3, 3), dtype=dtype, name="last")(h)
         return pixel_shuffle(h.astype(x.dtype), self.scale)
 
 

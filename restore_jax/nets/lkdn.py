@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from restore_jax.nets.bsrn import distillation_weights, repeated_stem
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import (
     BlueprintConv,
     blueprint_weights,
@@ -156,7 +157,7 @@ class LKDN(nn.Module):
             outs.append(h)
         h = gelu(PointwiseConv(self.width, dtype=dtype, name="fuse")(jnp.concatenate(outs, -1)))
         h = stem + BlueprintConv(self.width, dtype=dtype, name="body")(h)
-        out = nn.Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
+        out = Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
         return pixel_shuffle(out, self.scale).astype(x.dtype)
 
 

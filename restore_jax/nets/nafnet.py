@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from restore_jax.nets.condition import Film, NoiseEmbedding
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import (
     DepthwiseConv,
     LayerNorm,
@@ -145,7 +146,7 @@ class NAFNet(nn.Module):
 
         stem = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
         h, (height, width) = pad_to_multiple(stem, self.factor)
-        h = nn.Conv(self.width, (3, 3), dtype=dtype, name="intro")(h)
+        h = Conv(self.width, (3, 3), dtype=dtype, name="intro")(h)
         skips = []
         for level, n in enumerate(self.enc_blocks):
             h = blocks(h, n, f"enc{level}")
@@ -156,7 +157,7 @@ class NAFNet(nn.Module):
         for level, n in zip(reversed(range(len(self.enc_blocks))), self.dec_blocks):
             up = PointwiseConv(2 * h.shape[-1], use_bias=False, dtype=dtype, name=f"up{level}")(h)
             h = blocks(pixel_shuffle(up, 2) + skips.pop(), n, f"dec{level}")
-        ending = nn.Conv(self.out_channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=dtype, name="ending")
+        ending = Conv(self.out_channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=dtype, name="ending")
         out = ending(h)[:, :height, :width].astype(x.dtype)
         return x + out if self.residual and x.shape[-1] == self.out_channels else out
 

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from restore_jax.nets.attention import TransposedAttention, gelu
 from restore_jax.nets.condition import Film, NoiseEmbedding
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import (
     DepthwiseConv,
     LayerNorm,
@@ -169,7 +170,7 @@ class Restormer(nn.Module):
             return h
 
         def conv(features, name, **fields):
-            return nn.Conv(features, (3, 3), use_bias=False, dtype=dtype, name=name, **fields)
+            return Conv(features, (3, 3), use_bias=False, dtype=dtype, name=name, **fields)
 
         stem = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
         h, (height, width) = pad_to_multiple(stem, self.factor)
@@ -190,9 +191,7 @@ class Restormer(nn.Module):
         if self.dual_pixel:
             h = h + PointwiseConv(h.shape[-1], use_bias=self.use_bias, dtype=dtype, name="skip")(shallow)
         zeros = nn.initializers.zeros
-        ending = nn.Conv(
-            self.out_channels, (3, 3), use_bias=self.use_bias, kernel_init=zeros, dtype=dtype, name="ending"
-        )
+        ending = Conv(self.out_channels, (3, 3), use_bias=self.use_bias, kernel_init=zeros, dtype=dtype, name="ending")
         out = ending(h)[:, :height, :width].astype(x.dtype)
         return out if self.dual_pixel or x.shape[-1] != self.out_channels else x + out
 

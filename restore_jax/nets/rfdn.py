@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import ESA, check_at_least, count_blocks, esa_weights, upsampler_weights
 from restore_jax.nets.layers import PointwiseConv, pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, rescaled
@@ -35,8 +36,8 @@ class FeatureDistillationBlock(nn.Module):
         c, dtype, kept = x.shape[-1], self.dtype, []
         for i in range(3):
             kept.append(PointwiseConv(c // 2, dtype=dtype, name=f"distil{i}")(x))
-            x = nn.leaky_relu(nn.Conv(c, (3, 3), dtype=dtype, name=f"refine{i}")(x) + x, SLOPE)
-        kept.append(nn.Conv(c // 2, (3, 3), dtype=dtype, name="refine3")(x))
+            x = nn.leaky_relu(Conv(c, (3, 3), dtype=dtype, name=f"refine{i}")(x) + x, SLOPE)
+        kept.append(Conv(c // 2, (3, 3), dtype=dtype, name="refine3")(x))
         y = nn.leaky_relu(jnp.concatenate(kept, -1), SLOPE)
         return ESA(self.esa, dtype=dtype, name="esa")(PointwiseConv(c, dtype=dtype, name="fuse")(y))
 
@@ -81,16 +82,14 @@ class RFDN(nn.Module):
     ) -> Float[Array, "b H W c"]:
         """The picture, `scale` times as large; `cond` are further channels of its size."""
         dtype, c = self.dtype, x.shape[-1]
-        stem = nn.Conv(self.width, (3, 3), dtype=dtype, name="stem")(
-            x if cond is None else jnp.concatenate([x, cond], -1)
-        )
+        stem = Conv(self.width, (3, 3), dtype=dtype, name="stem")(x if cond is None else jnp.concatenate([x, cond], -1))
         h, outs = stem, []
         for i in range(self.blocks):
             h = FeatureDistillationBlock(self.esa, dtype, name=f"block{i}")(h)
             outs.append(h)
         h = PointwiseConv(self.width, dtype=dtype, name="fuse")(jnp.concatenate(outs, -1))
-        h = stem + nn.Conv(self.width, (3, 3), dtype=dtype, name="body")(nn.leaky_relu(h, SLOPE))
-        out = nn.Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
+        h = stem + Conv(self.width, (3, 3), dtype=dtype, name="body")(nn.leaky_relu(h, SLOPE))
+        out = Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
         return pixel_shuffle(out, self.scale).astype(x.dtype)
 
 

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import ESA, check_at_least, count_blocks, esa_weights, upsampler_weights
 from restore_jax.nets.layers import PointwiseConv, pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, rescaled
@@ -35,7 +36,7 @@ class ResidualLocalBlock(nn.Module):
         """The block applied to `x`."""
         c, y = x.shape[-1], x
         for i, features in enumerate((self.mid, self.mid, c)):
-            y = nn.leaky_relu(nn.Conv(features, (3, 3), dtype=self.dtype, name=f"conv{i}")(y), SLOPE)
+            y = nn.leaky_relu(Conv(features, (3, 3), dtype=self.dtype, name=f"conv{i}")(y), SLOPE)
         y = PointwiseConv(c, dtype=self.dtype, name="fuse")(x + y)
         return ESA(self.esa, depth=1, dtype=self.dtype, name="esa")(y)
 
@@ -83,14 +84,12 @@ class RLFN(nn.Module):
     ) -> Float[Array, "b H W c"]:
         """The picture, `scale` times as large; `cond` are further channels of its size."""
         dtype, c = self.dtype, x.shape[-1]
-        stem = nn.Conv(self.width, (3, 3), dtype=dtype, name="stem")(
-            x if cond is None else jnp.concatenate([x, cond], -1)
-        )
+        stem = Conv(self.width, (3, 3), dtype=dtype, name="stem")(x if cond is None else jnp.concatenate([x, cond], -1))
         h = stem
         for i in range(self.blocks):
             h = ResidualLocalBlock(self.mid, self.esa, dtype, name=f"block{i}")(h)
-        h = stem + nn.Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
-        out = nn.Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
+        h = stem + Conv(self.width, (3, 3), dtype=dtype, name="body")(h)
+        out = Conv(c * self.scale**2, (3, 3), dtype=dtype, name="upsampler")(h)
         return pixel_shuffle(out, self.scale).astype(x.dtype)
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import pad_to_multiple, pixel_unshuffle
 from restore_jax.nets.torch_weights import Weights, unshuffled
 
@@ -46,10 +47,10 @@ class DenseBlock(nn.Module):
         """The block applied to `x`."""
         h = x
         for k in range(1, CONVS):
-            a = nn.Conv(self.growth, (3, 3), dtype=self.dtype, name=f"conv{k}")(h)
+            a = Conv(self.growth, (3, 3), dtype=self.dtype, name=f"conv{k}")(h)
             a = jax.nn.leaky_relu(a, SLOPE)
             h = jnp.concatenate([h.astype(a.dtype), a], -1)
-        return x + RESIDUAL * nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name=f"conv{CONVS}")(h)
+        return x + RESIDUAL * Conv(x.shape[-1], (3, 3), dtype=self.dtype, name=f"conv{CONVS}")(h)
 
 
 class RRDBNet(nn.Module):
@@ -96,7 +97,7 @@ class RRDBNet(nn.Module):
         stem = pixel_unshuffle(pad_to_multiple(stem, cell)[0], cell)
 
         def conv(features, name):
-            return nn.Conv(features, (3, 3), dtype=self.dtype, name=name)
+            return Conv(features, (3, 3), dtype=self.dtype, name=name)
 
         first = h = conv(self.width, "conv_first")(stem)
         for i in range(self.blocks):

@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.edsr import bilinear
 from restore_jax.nets.layers import DepthwiseConv, LayerNorm, PointwiseConv, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
@@ -139,13 +140,13 @@ class SAFMN(nn.Module):
             raise ValueError(f"SAFMN.levels must divide width {self.width}, got {self.levels}.")
         dtype, (height, width) = self.dtype, x.shape[1:3]
         stem = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
-        first = h = nn.Conv(self.width, (3, 3), dtype=dtype, name="first")(at_least(stem, 2 ** (self.levels - 1)))
+        first = h = Conv(self.width, (3, 3), dtype=dtype, name="first")(at_least(stem, 2 ** (self.levels - 1)))
         for i in range(self.blocks):
             h = h + Modulation(self.levels, dtype, name=f"safm{i}")(LayerNorm(dtype=dtype, name=f"norm{i}_1")(h))
             y = LayerNorm(dtype=dtype, name=f"norm{i}_2")(h)
-            y = gelu(nn.Conv(self.hidden, (3, 3), dtype=dtype, name=f"mix{i}_1")(y))
+            y = gelu(Conv(self.hidden, (3, 3), dtype=dtype, name=f"mix{i}_1")(y))
             h = h + PointwiseConv(self.width, dtype=dtype, name=f"mix{i}_2")(y)
-        out = nn.Conv(self.out_channels * self.scale**2, (3, 3), dtype=dtype, name="last")(h + first)
+        out = Conv(self.out_channels * self.scale**2, (3, 3), dtype=dtype, name="last")(h + first)
         return pixel_shuffle(out[:, :height, :width].astype(x.dtype), self.scale)
 
 
@@ -196,7 +197,7 @@ class SAFMNPlus(nn.Module):
         dtype, (height, width) = self.dtype, x.shape[1:3]
 
         def conv3(features, name):
-            return nn.Conv(features, (3, 3), use_bias=False, dtype=dtype, name=name)
+            return Conv(features, (3, 3), use_bias=False, dtype=dtype, name=name)
 
         def conv1(features, name):
             return PointwiseConv(features, use_bias=False, dtype=dtype, name=name)

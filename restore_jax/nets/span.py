@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import PointwiseConv, per_channel, pixel_shuffle
 from restore_jax.nets.ncnn_file import Layer, NcnnGraph
 from restore_jax.nets.torch_weights import Unfit, Weights, rescaled, shuffled
@@ -44,7 +45,7 @@ class Conv3XC(nn.Module):
         dtype = self.dtype
         padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
         h = PointwiseConv(self.gain * x.shape[-1], dtype=dtype, name="expand")(padded)
-        h = nn.Conv(self.gain * self.features, (3, 3), padding="VALID", dtype=dtype, name="conv")(h)
+        h = Conv(self.gain * self.features, (3, 3), padding="VALID", dtype=dtype, name="conv")(h)
         h = PointwiseConv(self.features, dtype=dtype, name="reduce")(h)
         return h + PointwiseConv(self.features, dtype=dtype, name="skip")(x)
 
@@ -121,7 +122,7 @@ class SPAN(nn.Module):
 
         def conv(features, name):
             if self.deploy:
-                return nn.Conv(features, (3, 3), dtype=self.dtype, name=name)
+                return Conv(features, (3, 3), dtype=self.dtype, name=name)
             return Conv3XC(features, self.gain, dtype=self.dtype, name=name)
 
         stem = x - per_channel(jnp.asarray(self.mean, x.dtype), x) if self.mean else x
@@ -136,7 +137,7 @@ class SPAN(nn.Module):
             kept = [kept[0] if i else h, inner]
         h = jnp.concatenate([first, conv(self.width, "conv2")(h), *kept], -1)
         h = PointwiseConv(self.width, dtype=self.dtype, name="join")(h)
-        h = nn.Conv(self.out_channels * self.scale**2, (3, 3), dtype=self.dtype, name="upsample")(h)
+        h = Conv(self.out_channels * self.scale**2, (3, 3), dtype=self.dtype, name="upsample")(h)
         return pixel_shuffle(h, self.scale).astype(x.dtype)
 
 

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, shuffled
 
@@ -68,8 +69,8 @@ class SRVGG(nn.Module):
             raise ValueError(f"SRVGG.scale must be 1 or more, got {self.scale}.")
         h = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], -1)
         for i in range(self.convs + 1):
-            h = PReLU(name=f"act{i}")(nn.Conv(self.width, (3, 3), dtype=self.dtype, name=f"conv{i}")(h))
-        last = nn.Conv(self.out_channels * self.scale**2, (3, 3), dtype=self.dtype, name="last")(h).astype(x.dtype)
+            h = PReLU(name=f"act{i}")(Conv(self.width, (3, 3), dtype=self.dtype, name=f"conv{i}")(h))
+        last = Conv(self.out_channels * self.scale**2, (3, 3), dtype=self.dtype, name="last")(h).astype(x.dtype)
         if x.shape[-1] == self.out_channels:
             # Every pixel of a cell gets the same: added before the shuffle, the picture need not be enlarged.
             last = last + jnp.concatenate([x] * self.scale**2, axis=-1)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from restore_jax.nets.attention import WindowAttention, gelu
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import LayerNorm, PointwiseConv, pad_to_multiple, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, rescaled, shuffled
 
@@ -64,10 +65,10 @@ class Connection(nn.Module):
         """Same shape."""
         c = x.shape[-1]
         if self.kind == "1conv":
-            return nn.Conv(c, (3, 3), dtype=self.dtype, name="conv")(x)
-        x = jax.nn.leaky_relu(nn.Conv(c // 4, (3, 3), dtype=self.dtype, name="conv0")(x), 0.2)
+            return Conv(c, (3, 3), dtype=self.dtype, name="conv")(x)
+        x = jax.nn.leaky_relu(Conv(c // 4, (3, 3), dtype=self.dtype, name="conv0")(x), 0.2)
         x = jax.nn.leaky_relu(PointwiseConv(c // 4, dtype=self.dtype, name="conv1")(x), 0.2)
-        return nn.Conv(c, (3, 3), dtype=self.dtype, name="conv2")(x)
+        return Conv(c, (3, 3), dtype=self.dtype, name="conv2")(x)
 
 
 class SwinIR(nn.Module):
@@ -174,7 +175,7 @@ class SwinIR(nn.Module):
         dtype, (height, width) = self.dtype, x.shape[1:3]
 
         def conv(features, name, **fields):
-            return nn.Conv(features, (3, 3), dtype=dtype, name=name, **fields)
+            return Conv(features, (3, 3), dtype=dtype, name=name, **fields)
 
         def norm(h, name):
             return LayerNorm(epsilon=EPSILON, dtype=dtype, name=name)(h)

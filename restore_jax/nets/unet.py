@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from restore_jax.nets.condition import Film, NoiseEmbedding
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import LayerNorm, PointwiseConv, pad_to_multiple, pixel_shuffle, pixel_unshuffle
 from restore_jax.nets.torch_weights import Weights, shuffled, unshuffled
 
@@ -30,11 +31,11 @@ class ResBlock(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None) -> Float[Array, "b h w c"]:
         """Same shape."""
         c = x.shape[-1]
-        h = nn.Conv(c, (3, 3), dtype=self.dtype, name="conv_in")(x)
+        h = Conv(c, (3, 3), dtype=self.dtype, name="conv_in")(x)
         h = LayerNorm(dtype=self.dtype, name="norm")(h)
         if embedding is not None:
             h = Film(dtype=self.dtype, name="film")(h, embedding)
-        h = nn.Conv(c, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="conv_out")(jax.nn.silu(h))
+        h = Conv(c, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="conv_out")(jax.nn.silu(h))
         return x + h
 
 
@@ -91,7 +92,7 @@ class UNet(nn.Module):
             x = jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
         x, (height, width) = pad_to_multiple(x, self.factor)
         widths = [self.width * m for m in self.multipliers]
-        h = nn.Conv(widths[0], (3, 3), dtype=self.dtype, name="stem")(pixel_unshuffle(x, self.patch))
+        h = Conv(widths[0], (3, 3), dtype=self.dtype, name="stem")(pixel_unshuffle(x, self.patch))
 
         skips = []
         for level in range(len(widths)):
@@ -109,7 +110,7 @@ class UNet(nn.Module):
                 h = ResBlock(self.dtype, name=f"up{level}_{k}")(h, embedding)
 
         out = self.out_channels * self.patch**2
-        h = nn.Conv(out, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(jax.nn.silu(h))
+        h = Conv(out, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(jax.nn.silu(h))
         return pixel_shuffle(h, self.patch)[:, :height, :width].astype(x.dtype)
 
     def _embedding(self, c_noise: Float[Array, " b"] | Float[Array, "b 2"]) -> Float[Array, "b e"] | None:
