@@ -4,8 +4,8 @@ python -m experiments.train --config configs/gan_regression.py --workdir outputs
 python -m experiments.train --config configs/esrgan.py --workdir outputs/esrgan --config.start outputs/gan_regression
 
 `python -m experiments.gan` does both for three seeds, and measures. The paper's three parts of the generator's loss
-(pixel, features, relativistic average) with its baseline's net made small, a patch discriminator that sees no pairs, and
-the features of `metrics.perceptual`, of which four stages are trained on and all are measured.
+(pixel, features, relativistic average) with its baseline's net made small, a patch discriminator that sees no pairs,
+and the features of `metrics.perceptual`, of which four stages are trained on and all are measured.
 """
 
 from ml_collections import ConfigDict

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from configs.fragments import run
 
 SCALE = 4
-# Convolutions after the pixels are made: a net that ends in a pixel shuffle learns a grid from a rival and from features.
+# With convolutions after the pixels are made: one that ends in a pixel shuffle learns a grid from a rival.
 NET = {"name": "nets.edsr.MSRResNet", "width": 32, "blocks": 6, "scale": SCALE}
 PRECONDITION = {"name": "diffusion.precondition.Direct"}
 SAMPLER = {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"}

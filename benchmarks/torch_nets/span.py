@@ -53,6 +53,7 @@ class SPAN(nn.Module):
         self.conv_cat = nn.Conv2d(4 * net.width, net.width, 1)
         upsample = nn.Conv2d(net.width, net.out_channels * net.scale**2, 3, padding=1)
         self.upsampler = nn.Sequential(upsample, nn.PixelShuffle(net.scale))
+        self.folded = bool(net.mean)  # ours has mean and 255 in its first layer
         if net.mean:
             self.register_buffer("mean", torch.tensor(net.mean).reshape(1, -1, 1, 1), persistent=False)
         else:

@@ -25,7 +25,11 @@ def gradient_picture(n):
     )
 
 
-@pytest.mark.parametrize("blind", [RealEsrgan(scale=2), Bsrgan(scale=2)], ids=lambda b: type(b).__name__)
+@pytest.mark.parametrize(
+    "blind",
+    [pytest.param(RealEsrgan(scale=2), marks=pytest.mark.soak), Bsrgan(scale=2)],
+    ids=lambda b: type(b).__name__,
+)
 def test_y_is_a_file_of_half_the_size_and_its_noise_is_its_own(blind):
     f = jax.jit(jax.vmap(blind, in_axes=(0, None)))
     y = f(jax.random.split(KEY, 4), gradient_picture(32)).y

@@ -9,7 +9,11 @@ from restore_jax.build import build, spec_of
 from restore_jax.degrade.preset import Phone, Scan, Web
 
 
-@pytest.mark.parametrize("preset", [Phone(), Web(), Scan()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "preset",
+    [Web(), *(pytest.param(one, marks=pytest.mark.soak) for one in (Phone(), Scan()))],
+    ids=lambda p: type(p).__name__,
+)
 def test_a_preset_is_its_chain_as_a_file(preset):
     assert build(spec_of(preset.chain)) == preset.chain
     x = jnp.asarray(np.random.default_rng(0).random((32, 32, 3)), jnp.float32)

@@ -46,8 +46,8 @@ def test_train_then_evaluate(run):
     ("override", "said"),
     [
         ("--config.imags=8", "Did you mean"),
-        ("--config.images=many", "invalid literal|Wrong type|expected int|parsing"),
-        ("--config.images=16", "belongs to another config"),
+        pytest.param("--config.images=many", "invalid literal|Wrong type|expected int|parsing", marks=pytest.mark.soak),
+        pytest.param("--config.images=16", "belongs to another config", marks=pytest.mark.soak),
     ],
 )
 def test_mistakes_are_said(run, override, said):

@@ -13,6 +13,7 @@ def rows():
     return posterior.run(budget, only=("Pigdm",), operators=("mask",), world_names=("isotropic",))
 
 
+@pytest.mark.soak
 def test_a_sampler_that_is_exact_there_is_at_the_floor(rows):
     assert [row["sampler"] for row in rows] == [posterior.REFERENCE, "Pigdm"]
     for row in rows:

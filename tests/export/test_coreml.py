@@ -135,6 +135,7 @@ def test_a_denoiser_with_sigma_as_an_input(params, photograph, tmp_path):
     assert result.max_abs_diff < 2e-5  # 1e-5 is where an epsilon that should not be there would show
 
 
+@pytest.mark.soak
 def test_two_steps_share_their_weights(params, photograph, tmp_path):
     graph = restorer_graph(FewStep(params, (0.5, 0.1)), HEIGHT, WIDTH)
     path = to_coreml(graph, tmp_path / "restorer.mlpackage")

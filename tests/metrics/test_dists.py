@@ -41,6 +41,7 @@ def in_torch(state, alpha, beta, a, b):
     return total.numpy()
 
 
+@pytest.mark.soak
 def test_equals_its_formula(tmp_path):
     """Float32 through 13 layers against float64: some 1e-5 of each feature's statistics, 1e-3 of a small distance."""
     torch = peer("torch")

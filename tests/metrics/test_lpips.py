@@ -15,7 +15,9 @@ from tests.metrics.peers import nchw, peer, seeded
 SIDES = {"alex": (35, 42), "squeeze": (25, 30), "vgg": (17, 24)}
 
 
-@pytest.fixture(scope="module", params=list(SIDES))
+@pytest.fixture(
+    scope="module", params=["alex", *(pytest.param(net, marks=pytest.mark.soak) for net in ("squeeze", "vgg"))]
+)
 def both(request, tmp_path_factory):
     """Ours and theirs on one random backbone; theirs keeps the layers by torchvision's numbers, in slices."""
     torch, package = peer("torch"), peer("lpips")

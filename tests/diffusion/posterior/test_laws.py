@@ -187,7 +187,9 @@ BOX, MASK = (Downsample(2, "box"), 0.1), (RandomPixels(0.5), 0.0)
 
 
 @pytest.mark.parametrize(
-    ("name", "observed"), [("ddnm", MASK), ("pigdm", BOX), ("moments", BOX), ("moments", MASK)], ids=str
+    ("name", "observed"),
+    [("ddnm", MASK), ("pigdm", BOX), *(pytest.param("moments", o, marks=pytest.mark.soak) for o in (BOX, MASK))],
+    ids=str,
 )
 def test_exact_guidance_samples_the_posterior(key, name, observed):
     """Moment matching in any Gaussian world, the two others where pictures are isotropic; 152 numbers, 4.5 errors."""
