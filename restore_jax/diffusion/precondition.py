@@ -254,8 +254,8 @@ class Direct(Plain):
     Reference: Shi et al. 2016, "Real-time single image and video super-resolution", section 3.
     """
 
-    def to_net(self, x_t: Float[Array, "*b h w c"], sigma: Float[Array, "*#b"], obs: Observation) -> NetInputs:
-        """`(y, None, None)`."""
+    def to_net(self, x_t: Float[Array, "*b H W c"], sigma: Float[Array, "*#b"], obs: Observation) -> NetInputs:
+        """`(y, None, None)`; x_t is larger than y where the network enlarges."""
         del x_t, sigma
         return obs.y, None, None
 

@@ -187,6 +187,7 @@ def test_is_a_function_of_the_key(spec):
     assert_equal(build(spec)(KEYS[0], picture(spec)), build(spec)(KEYS[0], picture(spec)))
 
 
+@pytest.mark.soak  # two seconds an example: it compiles each three times
 @every
 def test_jit_and_vmap_change_nothing(spec):
     """Sums of n products with weights that sum to about 1 on values up to 1, twice (rows, columns): 2 n eps."""

@@ -23,7 +23,7 @@ def _operators(torch):
 def peer(name):
     """The module `name`, or a skip with the reason."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    if name in ("lpips", "piq", "torchvision"):
+    if name in ("lpips", "piq", "torchmetrics", "torchvision"):
         _operators(torch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

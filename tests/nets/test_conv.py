@@ -20,7 +20,7 @@ def both(features, **fields):
     return Conv(features, (3, 3), **fields), nn.Conv(features, (3, 3), **fields)
 
 
-@pytest.mark.parametrize(("c", "d"), [(3, 20), (20, 3), (18, 34), (16, 32), (5, 7)])
+@pytest.mark.parametrize(("c", "d"), [(3, 20), (18, 34)])
 @pytest.mark.parametrize("fields", [{}, {"strides": 2, "padding": "VALID"}], ids=str)
 def test_it_is_the_plain_one(c, d, fields):
     ours, plain = both(d, **fields)

@@ -96,7 +96,9 @@ def test_a_gate_of_zeros_halves():
     np.testing.assert_array_equal(net.apply(params, x), 0.5 * x)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (14, 20), (15, 3)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(1, 1), *(pytest.param(size, marks=pytest.mark.soak) for size in ((14, 20), (15, 3)))], ids=str
+)
 def test_a_small_picture_is_gated_as_a_part_of_its_continuation(size):
     h, w = size
     x = draw(2, h, w, 3)

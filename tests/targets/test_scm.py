@@ -48,7 +48,7 @@ def pull(said, answer) -> np.ndarray:
     return np.asarray((answer - said.target) * jnp.sqrt(said.weight)[:, None, None, None])
 
 
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("normalise", [False, pytest.param(True, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     ("step", "fixed", "not_fixed"), [(10, "consistency", "denoise"), (0, "denoise", "consistency")]
 )
@@ -91,7 +91,7 @@ def raw(x, t):
     return np.tanh(mixed) + 0.3 * np.sin(2 * t)[:, None, None, None] * x
 
 
-@pytest.mark.parametrize("step", [0, 3, 10, 25])
+@pytest.mark.parametrize("step", [3, 25, *(pytest.param(n, marks=pytest.mark.soak) for n in (0, 10))])
 def test_the_tangent_is_the_paper_s(world, key, step):
     """Lu & Song 2024, algorithm 1, in its own variables, derivatives by central differences in the angle."""
     x = world.sample(jax.random.key(2), 32)

@@ -5,7 +5,7 @@ import pytest
 from restore_jax.train.guard import Guard
 
 WELL = {"loss": 1.0, "balance": 0.7, "spread": 0.98}
-PREVIEW = {"step": 9, "heldout_psnr": 25.0}
+PREVIEW = {"step": 9.0, "heldout_psnr": 25.0}
 
 
 def rows(n, **values):

@@ -54,6 +54,7 @@ def same(state, other):
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(raw(x), raw(y)), state, other)
 
 
+@pytest.mark.soak  # as the next, without the kill
 def test_half_then_half_is_the_whole_to_the_bit(uninterrupted, tmp_path, monkeypatch):
     """N/2 steps, stop, a fresh start from the checkpoint, N/2 steps = N steps; data order included."""
     from restore_jax.train import log
