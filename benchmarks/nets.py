@@ -3,6 +3,7 @@
     python -m benchmarks.nets                    all that is not measured yet; about an hour and a half on two cores
     python -m benchmarks.nets --nets rlfn span   these, whether measured or not
     python -m benchmarks.nets --eager            without torch.compile, which takes minutes a net
+    python -m benchmarks.nets --table            records what is measured so far, and measures nothing
     python -m benchmarks.nets --quick            small pictures, two rounds, no torch.compile: that it runs, no more
 
 Same net, same weights (drawn by PyTorch, imported as a user's file is), float32, two cores, two threads. PyTorch runs
@@ -190,15 +191,7 @@ def measure(name: str, quick: bool, eager: bool) -> dict[str, Any]:
 
 
 def step_figures(
-    torch: Any,
-    net: Any,
-    params: Any,
-    module: Any,
-    white: float,
-    pictures: Any,
-    rounds: int,
-    notes: list[str],
-    eager: bool,
+    torch: Any, net: Any, params: Any, module: Any, white: float, pictures: Any, rounds: int, notes: list, eager: bool
 ) -> dict[str, Any]:
     """The same for the training step, at a rate that lowers the loss by about a hundredth at first, then by nothing."""
     ours, theirs = pictures
@@ -319,6 +312,13 @@ def summary(rows: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def publish(kept: dict[str, Any], everything: list[str]) -> None:
+    """`results/nets.json` of the rows that there are; it names those that are missing."""
+    rows = {name: kept[name] for name in everything if name in kept}
+    missing = [name for name in everything if name not in kept]
+    record("nets", summary(rows) | {"missing": missing}, " ".join((__doc__ or "").split()))
+
+
 def in_a_process(name: str, flags: list[str]) -> dict[str, Any]:
     """The row that a fresh process measures; `{"error": ...}` where it could not."""
     command = [sys.executable, "-m", "benchmarks.nets", "--one", name, *flags]
@@ -349,6 +349,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=everything, help="measure these, again if need be")
     parser.add_argument("--quick", action="store_true", help="small pictures, few rounds; nothing is kept")
     parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
+    parser.add_argument("--table", action="store_true", help="record what is measured, and measure nothing")
     parser.add_argument("--one", choices=everything, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -365,6 +366,9 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):  # for the processes to come: as many cores as threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     kept = json.loads(PARTIAL.read_text()) if PARTIAL.exists() and not asked.quick else {}
+    if asked.table:
+        publish(kept, everything)
+        return
     names = asked.nets or [name for name in everything if name not in kept]
     flags = [flag for flag, on in (("--quick", asked.quick), ("--eager", asked.eager)) if on]
     start, failed = time.monotonic(), []
@@ -381,7 +385,7 @@ def main() -> None:
             fresh.write_text(json.dumps(kept, indent=2))
             fresh.replace(PARTIAL)
     if not asked.quick and set(kept) >= set(everything):
-        record("nets", summary({name: kept[name] for name in everything}), " ".join(__doc__.split()))
+        publish(kept, everything)
         PARTIAL.unlink()
     if failed:
         sys.exit(

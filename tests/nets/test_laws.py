@@ -132,6 +132,7 @@ def test_inputs_matter_and_the_level_where_it_is_listened_to(spec):
     assert other > 1e-3 * scale if getattr(net, "embed", 0) else other == 0
 
 
+@pytest.mark.soak  # a second program a net
 @laws
 def test_bfloat16_is_float32_roughly(spec):
     net, params = loaded(spec)
