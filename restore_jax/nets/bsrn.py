@@ -28,7 +28,8 @@ from restore_jax.nets.esa import (
     gelu,
     upsampler_weights,
 )
-from restore_jax.nets.layers import PointwiseConv, at_least_float32, per_channel, pixel_shuffle
+from restore_jax.nets.imdn import contrast
+from restore_jax.nets.layers import PointwiseConv, per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights
 
 
@@ -47,11 +48,7 @@ class ContrastAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """The gated picture."""
-        (wide,) = at_least_float32(x)
-        mean = wide.mean((1, 2), keepdims=True)
-        var = jnp.square(wide - mean).mean((1, 2), keepdims=True)
-        std = jnp.where(var > 0, jnp.sqrt(jnp.where(var > 0, var, 1)), 0)
-        y = nn.relu(PointwiseConv(self.hidden, dtype=self.dtype, name="squeeze")((std + mean).astype(x.dtype)))
+        y = nn.relu(PointwiseConv(self.hidden, dtype=self.dtype, name="squeeze")(contrast(x).astype(x.dtype)))
         return x * nn.sigmoid(PointwiseConv(x.shape[-1], dtype=self.dtype, name="expand")(y))
 
 
