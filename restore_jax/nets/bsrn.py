@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.attention import gelu
 from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import (
     ESA,
@@ -25,7 +26,6 @@ from restore_jax.nets.esa import (
     count_blocks,
     dense_conv,
     esa_weights,
-    gelu,
     upsampler_weights,
 )
 from restore_jax.nets.imdn import contrast

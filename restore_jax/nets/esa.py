@@ -27,17 +27,6 @@ from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
 LEAST = 15  # the least side that leaves the pool one pixel: (15 - 3) / 2 + 1 = 7
 
 
-def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """`x Phi(x)`, Phi the normal distribution function: exact, by erf.
-
-    `jax.nn.gelu` takes erfc, which is exact for very negative x too, in relative terms, and takes five times as long
-    on a CPU; here the error is absolute, a rounding of x.
-
-    Reference: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
-    """
-    return 0.5 * x * (1 + lax.erf(x * math.sqrt(0.5)))
-
-
 def bilinear_matrix(n: int, size: int) -> np.ndarray:
     """`(size, n)`: the samples of a line through n numbers, at the middles of `size` equal parts of it.
 

@@ -18,6 +18,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 from jaxtyping import Array, Float
 
+from restore_jax.nets.attention import gelu
 from restore_jax.nets.bsrn import distillation_weights, repeated_stem
 from restore_jax.nets.conv import Conv
 from restore_jax.nets.esa import (
@@ -25,7 +26,6 @@ from restore_jax.nets.esa import (
     blueprint_weights,
     check_at_least,
     count_blocks,
-    gelu,
     upsampler_weights,
 )
 from restore_jax.nets.layers import (

@@ -19,12 +19,12 @@ import functools
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from restore_jax.nets.attention import gelu
 from restore_jax.nets.conv import Conv
 from restore_jax.nets.edsr import bilinear
 from restore_jax.nets.layers import DepthwiseConv, LayerNorm, PointwiseConv, pixel_shuffle
@@ -66,11 +66,6 @@ def at_least(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b H W c"]:
     """`x`, continued by its mirror image below and to the right as far as it is smaller than `side`."""
     h, w = x.shape[1:3]
     return jnp.pad(x, ((0, 0), (0, max(side - h, 0)), (0, max(side - w, 0)), (0, 0)), mode="symmetric")
-
-
-def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """`x Phi(x)`, exactly, as PyTorch's."""
-    return jax.nn.gelu(x, approximate=False)
 
 
 class Modulation(nn.Module):

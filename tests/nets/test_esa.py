@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from restore_jax.nets.attention import gelu
 from restore_jax.nets.esa import (
     ESA,
     LEAST,
     BlueprintConv,
     bilinear_matrix,
     count_blocks,
-    gelu,
     max_pool,
     resize_bilinear,
     upsampler_weights,
