@@ -1,8 +1,10 @@
 """A photograph becomes a file: `write(path, image)`, whole or not at all."""
 
+import contextlib
 import io
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -63,20 +65,30 @@ def write(path: str | Path, image: Image8 | ImageFloat) -> None:
         raise ValueError(f"{path}: an image has the shape (h, w, 3), not {levels.shape}.{hint}")
     file = io.BytesIO()
     Image.fromarray(levels).save(file, **FORMATS[suffix])
-    _replace(Path(os.path.realpath(path)), file.getbuffer())  # through a link, to what it points at
+    with whole_file(path) as out:
+        out.write(file.getbuffer())
 
 
-def _replace(path: Path, data: memoryview) -> None:
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[io.BufferedIOBase]:
+    """A new file that takes the place of `path` in one move when the block ends; after an error nothing is left of it.
+
+    Through a link it replaces what the link points at.
+
+    Raises:
+        OSError: the folder is missing, the disk is full, or permission is denied.
+    """
+    path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} is not a folder; make it first.")
     draft = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with open(draft, "xb") as out:
-            out.write(data)
+            yield out
             out.flush()
             os.fsync(out.fileno())  # else a power cut may keep the name and lose the bytes
         os.replace(draft, path)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; nothing was written", str(path)) from error
+        raise OSError(error.errno, f"{error.strerror or error}; nothing was written", str(path)) from error
     finally:
         draft.unlink(missing_ok=True)
