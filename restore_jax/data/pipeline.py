@@ -57,7 +57,8 @@ class Pipeline:
     `batch_size` counts the whole step, over all processes.
 
     Raises:
-        ValueError: an empty source, numbers that do not fit, or a crop larger than every photograph.
+        ValueError: an empty source, numbers that do not fit, a crop larger than every photograph, or an epoch of
+            fewer examples than processes.
     """
 
     source: Source
@@ -89,6 +90,11 @@ class Pipeline:
             raise ValueError(
                 f"crop_px {self.crop_px} is larger than every photograph (largest side "
                 f"{max(max(size) for size in self._sizes)}): choose a smaller crop or larger photographs."
+            )
+        if len(self._epoch) < self.process_count:
+            raise ValueError(
+                f"Pipeline.source gives {len(self._epoch)} examples an epoch, fewer than the {self.process_count} "
+                "processes that share it (process_count): use more photographs or fewer processes."
             )
 
     @cached_property
@@ -147,10 +153,22 @@ class Pipeline:
         grain.experimental.set_next_index(iterator, start_step)
         return iterator
 
+    def photos(self, step: int) -> list[str]:
+        """The names of the photographs in `self[step]`, row by row; nothing is decoded."""
+        if step < 0:
+            raise IndexError(f"steps count from 0, not {step}: the stream has no end to count from.")
+        rows = self.batch_size // self.process_count
+        first = step * self.batch_size + self.process_index * rows
+        return [self.source.names[self._photo(number)] for number in range(first, first + rows)]
+
+    def _photo(self, number: int) -> int:
+        """Which photograph example `number` of the endless stream is cut from."""
+        epoch, place = divmod(number, len(self._epoch))
+        return int(self._order(epoch)[place])
+
     def _example(self, number: int) -> UInt8[np.ndarray, "crop crop 3"]:
         """Example `number` of the endless stream."""
-        epoch, place = divmod(number, len(self._epoch))
-        photo = self._photos[int(self._order(epoch)[place])]
+        photo = self._photos[self._photo(number)]
         return _cut(np.random.default_rng((self.seed, 1, number)), photo, self.crop_px, self.augment)
 
 

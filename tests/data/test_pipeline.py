@@ -106,6 +106,23 @@ def test_a_process_decodes_only_its_own_rows():
     assert len(source.decoded) == 16
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_photos_names_the_rows_of_a_step(pipeline, count):
+    for process in range(count):
+        shard = replace(pipeline, process_index=process, process_count=count)
+        for step in (0, 9, 10**6):  # a pixel's first channel is the number of its photograph
+            assert shard.photos(step) == [SOURCE.names[number] for number in shard[step][:, 0, 0, 0]]
+    assert len(set(pipeline.photos(0))) > 1
+    with pytest.raises(IndexError, match="count from 0"):
+        pipeline.photos(-1)
+
+
+def test_photos_decodes_nothing():
+    source = Made((24, 24), (24, 24))
+    Pipeline(source, 8, 24, by_area=False).photos(5)
+    assert source.decoded == []
+
+
 # ----------------------------------------------------------------------- epochs
 
 
@@ -215,6 +232,7 @@ class Empty:
         ({"process_index": 2, "process_count": 2}, r"process_index 2 is not one of 0 \.\.\. 1"),
         ({"source": Empty()}, "no photographs"),
         ({"crop_px": 71}, "larger than every photograph"),
+        ({"source": Made((24, 24)), "process_count": 4}, "1 examples an epoch, fewer than the 4 processes"),
         ({"crop_px": 0}, "crop_px is at least 1"),
         ({"batch_size": 0}, "batch_size is at least 1"),
         ({"seed": -1}, "seed is at least 0"),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from restore_jax.photo.read import read, size
 
 @dataclass(frozen=True)
 class Tfds:
-    """The pictures under `feature` in `split` of `dataset` (`div2k`, `div2k/bicubic_x4:2.0.0`).
+    """The pictures under `feature` in `split` of `dataset` (`div2k/hr`, `div2k/bicubic_x4:1.0.0`).
 
-    A random-access source: `len(s)`, `s[i] -> uint8 h w 3`, `s.names` (`div2k/train/17`), `s.sizes`.
+    A random-access source: `len(s)`, `s[i] -> uint8 h w 3`, `s.names` (`div2k/hr/train/17`), `s.sizes`.
     `split` is a TFDS split: `train`, `train[:90%]`, `train+validation`. `data_dir` is where TFDS put the
     set, by default `~/tensorflow_datasets`. Only the files are read: no network, and no code of the set.
 
@@ -34,12 +35,16 @@ class Tfds:
         _ = self._records
 
     @cached_property
-    def _records(self) -> Any:
+    def _builder(self) -> Any:
         try:
-            builder: Any = read_only_builder.builder_from_files(self.dataset, data_dir=self.data_dir)
+            return read_only_builder.builder_from_files(self.dataset, data_dir=self.data_dir)
         except registered.DatasetNotFoundError as error:
             where = self.data_dir or "~/tensorflow_datasets"
             raise FileNotFoundError(f"{self.dataset} is not prepared in {where}: {self._remedy}") from error
+
+    @cached_property
+    def _records(self) -> Any:
+        builder = self._builder
         images = [k for k, v in builder.info.features.items() if isinstance(v, tfds.features.Image)]
         if self.feature not in images:
             there = f"image features: {', '.join(images) or 'none'}"
@@ -57,11 +62,21 @@ class Tfds:
     @property
     def _remedy(self) -> str:
         data_dir = self.data_dir or "~/tensorflow_datasets"
-        if self.dataset.startswith("photo_folder/"):  # ours
+        if self.dataset.startswith("photo_folder/"):
             title = self.dataset.removeprefix("photo_folder/")
             return f"run `python -m restore_jax.data.sets.photo_folder FOLDER {title} --data_dir={data_dir}`."
+        title, _, config = self.dataset.partition(":")[0].partition("/")
+        if Path(__file__).with_name(f"{title}.py").is_file():  # ours too
+            config = f" --config={config.partition('/')[0]}" if config else ""
+            return f"run `python -m restore_jax.data.sets.{title} FOLDER{config} --data_dir={data_dir}`."
         command = f"`tfds build {self.dataset} --file_format=array_record --data_dir={data_dir}`"
         return f"run {command}, which needs `pip install 'restore-jax[prepare]'`."
+
+    @property
+    def stamps(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, bytes and time of change of the files of the set."""
+        files = sorted(file for file in Path(self._builder.data_path).iterdir() if file.is_file())
+        return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,14 @@ def test_reads_parts_of_a_split(data_dir):
     np.testing.assert_array_equal(source[0], PHOTOS[3])
 
 
+def test_stamps_are_those_of_the_files_of_the_set(data_dir):
+    stamps = Tfds("photo_folder/made", data_dir=data_dir).stamps
+    assert any("array_record" in name for name, _, _ in stamps)
+    for name, size, changed in stamps:
+        (file,) = Path(data_dir).rglob(name)
+        assert (file.stat().st_size, file.stat().st_mtime_ns) == (size, changed)
+
+
 def test_feeds_a_pipeline(data_dir):
     pipeline = Pipeline(Tfds("photo_folder/made", data_dir=data_dir), batch_size=4, crop_px=16)
     iterator = pipeline.iterator()
@@ -51,9 +60,14 @@ def test_feeds_a_pipeline(data_dir):
     ("fields", "error", "says"),
     [
         (
-            {"dataset": "div2k"},
+            {"dataset": "oxford_iiit_pet"},
             FileNotFoundError,
-            "run `tfds build div2k --file_format=array_record --data_dir=",
+            "run `tfds build oxford_iiit_pet --file_format=array_record --data_dir=",
+        ),
+        (
+            {"dataset": "div2k/hr:1.0.0"},
+            FileNotFoundError,
+            r"run `python -m restore_jax\.data\.sets\.div2k FOLDER --config=hr --data_dir=",
         ),
         ({"dataset": "photo_folder/none"}, FileNotFoundError, r"photo_folder FOLDER none --data_dir="),
         ({"dataset": "photo_folder/made", "split": "test"}, ValueError, "no split 'test'; splits: train"),
