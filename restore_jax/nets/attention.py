@@ -10,7 +10,10 @@ dots are batched ones of contiguous matrices, and a linear map after another is 
 rank 4 at most, which phone runtimes take. Softmax and the norms it is taken of are float32 at least.
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -43,6 +46,25 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 # ---------------------------------------------------------------------------------------------
 
 
+_POOLING: contextvars.ContextVar[Callable[[Array], Array] | None] = contextvars.ContextVar("pooling", default=None)
+
+
+@contextlib.contextmanager
+def pooled_as(pooling: Callable[[Array], Array]) -> Iterator[None]:
+    """`pooled(x)` is `pooling(x)` in nets that are traced inside: a tile told the means of its whole picture."""
+    token = _POOLING.set(pooling)
+    try:
+        yield
+    finally:
+        _POOLING.reset(token)
+
+
+def pooled(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
+    """The mean of each channel over the picture, or what `pooled_as` says it is."""
+    pooling = _POOLING.get()
+    return x.mean((1, 2), keepdims=True) if pooling is None else pooling(x)
+
+
 class ChannelAttention(nn.Module):
     """`x sigmoid(up(relu(down(mean(x)))))`, a weight a channel: squeeze and excitation.
 
@@ -58,7 +80,7 @@ class ChannelAttention(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """`x`, its channels weighted."""
         c = x.shape[-1]
-        mean = x.mean((1, 2), keepdims=True)
+        mean = pooled(x)
         squeezed = jax.nn.relu(PointwiseConv(max(1, c // self.reduction), dtype=self.dtype, name="down")(mean))
         weight = jax.nn.sigmoid(PointwiseConv(c, dtype=self.dtype, name="up")(squeezed))
         return x * weight.astype(x.dtype)

@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
-from jax import lax
 from jaxtyping import Array, Float
 
-from restore_jax.nets.conv import Conv
+from restore_jax.nets.conv import Conv, dense_conv
 from restore_jax.nets.edsr import DIV2K_MEAN, steps_of, steps_reach
 from restore_jax.nets.layers import PointwiseConv, per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
@@ -45,7 +44,7 @@ class GroupConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         parts = [
-            lax.conv_general_dilated(part, weights, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            dense_conv(part, weights)
             for part, weights in zip(jnp.split(x, self.groups, -1), jnp.split(kernel, self.groups, -1))
         ]
         out = jnp.concatenate(parts, -1)

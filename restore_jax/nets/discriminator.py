@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import dense_conv
 from restore_jax.nets.layers import LayerNorm, pad_to_multiple
 
 SQUARINGS = 8
@@ -73,8 +74,7 @@ class PatchConv(nn.Module):
         if self.spectral:
             kernel = kernel / jnp.maximum(largest_singular(kernel), _TINY)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        strides = (self.stride, self.stride)
-        x = jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = dense_conv(x, kernel, (self.stride, self.stride))
         return x if bias is None else x + bias.reshape(1, 1, 1, -1)
 
 

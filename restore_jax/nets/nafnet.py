@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.attention import pooled
 from restore_jax.nets.condition import Film, NoiseEmbedding
 from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import (
@@ -57,7 +58,7 @@ class NafBlock(nn.Module):
         y = simple_gate(DepthwiseConv(dtype=dtype, name="conv2")(y))
         scale = None
         if self.attention:
-            scale = PointwiseConv(c, dtype=dtype, name="attention")(y.mean((1, 2), keepdims=True))
+            scale = PointwiseConv(c, dtype=dtype, name="attention")(pooled(y))
         x = x + beta * PointwiseConv(c, dtype=dtype, name="conv3")(y, scale)
 
         y = simple_gate(PointwiseConv(2 * c, dtype=dtype, name="conv4")(norm(x, "norm2")))

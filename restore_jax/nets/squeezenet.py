@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import PointwiseConv
 from restore_jax.nets.torch_weights import Weights
 from restore_jax.nets.vgg import standardised, whole
@@ -52,7 +53,7 @@ class Fire(nn.Module):
         """The same size, `2 expanded` channels."""
         h = nn.relu(PointwiseConv(self.squeezed, name="squeeze")(x))
         one = PointwiseConv(self.expanded, name="expand1x1")(h)
-        three = nn.Conv(self.expanded, (3, 3), padding="SAME", name="expand3x3")(h)
+        three = Conv(self.expanded, (3, 3), padding="SAME", name="expand3x3")(h)
         return nn.relu(jnp.concatenate([one, three], axis=-1))
 
 

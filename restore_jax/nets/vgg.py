@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from restore_jax.nets.conv import Conv
 from restore_jax.nets.torch_file import TorchFileError
 from restore_jax.nets.torch_weights import Weights
 
@@ -55,7 +56,7 @@ class VGG16(nn.Module):
             if found:
                 h = nn.max_pool(h, (2, 2), (2, 2)) if self.pool == "max" else l2_pool(h)
             for _ in range(layers):
-                h = nn.relu(nn.Conv(channels, (3, 3), padding="SAME", name=f"conv_{i}")(h))
+                h = nn.relu(Conv(channels, (3, 3), padding="SAME", name=f"conv_{i}")(h))
                 i += 1
             found.append(h)
         return found

@@ -90,7 +90,7 @@ def test_there_are_examples():
 
 
 @laws
-@pytest.mark.parametrize("size", [(1, 1), (33, 20)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), pytest.param((33, 20), marks=pytest.mark.soak)], ids=str)
 def test_any_size_comes_back(spec, size):
     net, params = loaded(spec)
     inputs = pictures(*size)
