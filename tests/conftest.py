@@ -1,7 +1,16 @@
 """What all tests share: strict broadcasting, shapes checked at run time, a key, the shared folder."""
 
+import gc
 import os
+import sys
 from pathlib import Path
+
+# Where no bytecode may lie beside the sources, every process that a test starts would compile all of JAX's again,
+# three seconds each: it lies in a folder of pytest's instead.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    sys.dont_write_bytecode = False
 
 # Most of a test's time is LLVM's. Tests compile quickly and run slowly, here and in the processes they start;
 # `make soak` runs them all again as users' programs are compiled.
@@ -14,11 +23,19 @@ import jax
 import jaxtyping
 import pytest
 
+# A trace makes objects by the hundred thousand, few of them in cycles.
+gc.set_threshold(100_000, 20, 20)
+
 # Arrays of different rank never broadcast by accident: `per_image` says it where it is meant.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Every `Float[Array, "*b h w c"]` in a signature or a dataclass is checked in tests, and only there.
 jaxtyping.install_import_hook("restore_jax", "beartype.beartype")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no collection looks at it again."""
+    gc.freeze()
 
 
 @pytest.fixture

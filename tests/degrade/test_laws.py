@@ -9,6 +9,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 
 import jax
 import jax.numpy as jnp
@@ -49,15 +50,20 @@ def picture(spec, double=False):
     return jnp.asarray(x, jnp.float64 if double else jnp.float32)
 
 
-def carries(spec):
-    return jax.eval_shape(build(spec), jax.random.key(0), picture(spec))
-
-
 SPECS = examples("restore_jax.degrade")
+# Every process that collects traces them: once each.
+CARRIED = [jax.eval_shape(build(spec), jax.random.key(0), picture(spec)) for spec in SPECS]
+
+
+def carries(spec):
+    return CARRIED[SPECS.index(spec)]
+
+
 LINEAR = [spec for spec in SPECS if carries(spec).operator is not None]
 CLEAN = [spec for spec in LINEAR if carries(spec).noise_std is None]
 # A noise_std of one number is what was drawn; one a pixel is an estimate from y, which its own test judges.
 WHITE = [spec for spec in LINEAR if getattr(carries(spec).noise_std, "shape", None) == ()]
+ROTATED = [spec for spec in LINEAR if hasattr(carries(spec).operator, "svd")]
 
 
 every = pytest.mark.parametrize("spec", SPECS, ids=label)
@@ -97,17 +103,23 @@ def leaves(obs):
 
 
 @functools.cache
-def observed(number):
-    """A batch of observations of one picture under `KEYS`, and the gradient of all they show with respect to it."""
+def compiled(number):
+    """`(xs, keys)` to the gradients of all that the observations show, with respect to xs, and the observations."""
 
-    def observe(key, x):
+    def shown(x, key):
         obs = build(SPECS[number])(key, x)
         return sum((jnp.sum(leaf) for leaf in leaves(obs)), 0.0), obs
 
+    return jax.jit(jax.vmap(jax.grad(shown, has_aux=True)))
+
+
+def observe(number):
+    """A batch of observations of one picture under `KEYS`, and the gradient of all they show with respect to it."""
     x = picture(SPECS[number])
-    xs = jnp.broadcast_to(x, (BATCH, *x.shape))
-    (_, obs), gradient = jax.jit(jax.vmap(jax.value_and_grad(observe, argnums=1, has_aux=True)))(KEYS, xs)
-    return obs, gradient
+    return compiled(number)(jnp.broadcast_to(x, (BATCH, *x.shape)), KEYS)[::-1]
+
+
+observed = functools.cache(observe)
 
 
 def at(obs, i):
@@ -170,6 +182,7 @@ def test_every_degradation_has_an_example():
 def test_no_suite_is_empty():
     assert len(LINEAR) > len(CLEAN) > 0
     assert len(WHITE) > 0
+    assert len(ROTATED) >= 12, "every closed form has a singular value decomposition"
     assert len(LINEAR) < len(SPECS), "no example has lost its operator, so nothing tests that case"
 
 
@@ -184,7 +197,11 @@ def test_spec_goes_round(spec):
 
 @every
 def test_is_a_function_of_the_key(spec):
-    assert_equal(build(spec)(KEYS[0], picture(spec)), build(spec)(KEYS[0], picture(spec)))
+    """Traced twice it is one program with the same constants, which run twice says the same to the bit."""
+    one, other = (jax.make_jaxpr(build(spec))(KEYS[0], picture(spec)) for _ in range(2))
+    assert len({re.sub("0x[0-9a-f]+", "", str(trace)) for trace in (one, other)}) == 1
+    assert_equal(one.consts, other.consts)
+    assert_equal(observed(SPECS.index(spec))[0], observe(SPECS.index(spec))[0])
 
 
 @pytest.mark.soak  # two seconds an example: it compiles each three times
@@ -193,15 +210,16 @@ def test_jit_and_vmap_change_nothing(spec):
     """Sums of n products with weights that sum to about 1 on values up to 1, twice (rows, columns): 2 n eps."""
     together, _ = observed(SPECS.index(spec))
     for i in range(3):
-        assert_equal(at(together, i), build(spec)(KEYS[i], picture(spec)), atol=2 * N * EPS)
+        alone = build(spec)(KEYS[i], picture(spec))
+        assert_equal(at(together, i), alone, atol=2 * N * EPS)
+        assert_equal(alone, build(spec)(KEYS[i], picture(spec)))  # a function of the key op by op, too
 
 
 @every
 def test_shapes_and_dtypes_are_known_before_it_runs(spec):
-    said = jax.eval_shape(build(spec), KEYS[0], picture(spec))
     done = jax.eval_shape(lambda obs: at(obs, 0), observed(SPECS.index(spec))[0])
-    assert jax.tree.leaves(said) == jax.tree.leaves(done)
-    assert jax.tree.structure(said) == jax.tree.structure(done)
+    assert jax.tree.leaves(carries(spec)) == jax.tree.leaves(done)
+    assert jax.tree.structure(carries(spec)) == jax.tree.structure(done)
 
 
 @every
@@ -359,11 +377,6 @@ def test_other_values_do_not_retrace(spec):
     assert len(traces) == 1
 
 
-# The singular value decomposition, where there is one
-
-ROTATED = [spec for spec in LINEAR if hasattr(carries(spec).operator, "svd")]
-
-
 @pytest.mark.parametrize("spec", ROTATED, ids=label)
 @both_precisions
 def test_svd_diagonalises(spec, double):
@@ -384,7 +397,3 @@ def test_svd_diagonalises(spec, double):
         ours, theirs = (np.sort(np.ravel(s))[::-1] for s in (values, operator.spectrum()))
         theirs = np.pad(theirs, (0, max(0, ours.size - theirs.size)))[: ours.size]
         np.testing.assert_allclose(ours**2, theirs**2, rtol=0, atol=2 * N * eps * norm_of(spec) ** 2)
-
-
-def test_every_closed_form_has_an_svd():
-    assert len(ROTATED) >= 12

@@ -62,7 +62,7 @@ def test_sigma_rises_from_sigma_min_to_sigma_max(schedule):
 
 
 @by_schedule
-@pytest.mark.parametrize("n", [1, 2, 3, 18])
+@pytest.mark.parametrize("n", [1, 3, *(pytest.param(n, marks=pytest.mark.soak) for n in (2, 18))])
 def test_grid_falls_from_sigma_max_over_sigma_min_to_zero(schedule, n):
     grid = np.asarray(schedule.grid(n))
     assert grid.shape == (n + 1,)

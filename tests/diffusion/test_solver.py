@@ -271,10 +271,11 @@ def test_unipc_is_exact_where_the_answer_is_a_line_in_log_sigma(key):
 def test_level_per_image_is_level_one_by_one(world, key, spec):
     step, x, keys = build(spec), world.sample(key, 3), split(key, 3)
     s, t = jnp.asarray([2.0, 0.5, 0.1]), jnp.asarray([1.0, 0.0, 0.05])
-    together = step(keys, world.denoise, x, s, t)
+    run = jax.jit(lambda key, x, s, t: step(key, world.denoise, x, s, t))
+    together = run(keys, x, s, t)
     for i in range(3):
         # Pictures of size up to 3 behind a slope of size x / sigma < 30: 30 * 3 * 10 roundings.
-        single = step(keys[i], world.denoise, x[i], s[i], t[i])
+        single = run(keys[i], x[i], s[i], t[i])
         np.testing.assert_allclose(together[i], single, atol=1000 * EPS)
 
 
@@ -282,8 +283,9 @@ def test_level_per_image_is_level_one_by_one(world, key, spec):
 def test_a_step_to_zero_answers_the_denoiser_itself(world, key, spec):
     step, x, zero = build(spec), world.sample(key, 2), jnp.zeros(())
     step = dataclasses.replace(step, s_max=0.1, s_min=0.1) if isinstance(step, Churn) else step
+    run = jax.jit(lambda s: step(key, world.denoise, x, s, zero))
     for s in (jnp.asarray(0.3), jnp.asarray(80.0)):
-        said = step(key, world.denoise, x, s, zero)
+        said = run(s)
         np.testing.assert_allclose(said, world.denoise(x, s), atol=100 * EPS)
         per_image = step(key, world.denoise, x, jnp.full(2, s), jnp.zeros(2))
         np.testing.assert_allclose(per_image, said, atol=100 * EPS)

@@ -93,6 +93,7 @@ def test_one_number_a_picture(metric):
     np.testing.assert_allclose(alone, together[1, 2], rtol=20 * EPS)
 
 
+@pytest.mark.soak  # a second a metric: it compiles every operation by itself
 @every
 def test_jit_changes_nothing(metric):
     a, b = pictures(0), pictures(1)

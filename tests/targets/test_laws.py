@@ -1,6 +1,8 @@
 """What every target owes: shapes, independence of neighbours, determinism, and no gradient through its answer."""
 
+import functools
 import importlib
+import json
 import pkgutil
 from dataclasses import replace
 
@@ -41,14 +43,31 @@ def squared(x_hat, x):
     return jnp.mean((x_hat - x) ** 2, axis=(-3, -2, -1))
 
 
-@pytest.fixture
-def case(key):
+@functools.cache
+def world():
     """(method whose target is yet to be replaced, parameters, state at step 55, observation, pictures)."""
+    key = jax.random.key(0)
     x = jax.random.uniform(key, SHAPE)
     obs = lift(Observation(y=x + 0.1), 1)
     method = Regression(Pixel(), Edm(), Clean(), squared, Consistency())
     params, ema, teacher = (method.init(k, obs, x) for k in split(key, 3))
     return method, params, TrainState(jnp.asarray(55), params, ema, (), key, {"teacher": teacher}), obs, x
+
+
+@pytest.fixture
+def case():
+    return world()
+
+
+@functools.cache
+def _supervise(spec: str):
+    target, evaluate = build(json.loads(spec)), world()[0].evaluate
+    return jax.jit(lambda key, state, obs, x: target(key, evaluate, state, obs, x))
+
+
+def supervise(spec):
+    """`(key, state, obs, x)` to what the target says: laws share what is compiled once."""
+    return _supervise(json.dumps(spec))
 
 
 def test_there_are_examples():
@@ -57,10 +76,11 @@ def test_there_are_examples():
 
 @laws
 def test_supervision_has_the_batch_s_shapes(spec, case, key):
-    method, _, state, obs, x = case
-    target = build(spec)
-    assert isinstance(target, Target)
-    said = target(key, method.evaluate, state, obs, x)
+    _, _, state, obs, x = case
+    assert isinstance(build(spec), Target)
+    said = supervise(spec)(split(key, 3), state, obs, x)
+    with_one_key = jax.eval_shape(supervise(spec), key, state, obs, x)
+    assert jax.tree.map(jnp.shape, said) == jax.tree.map(jnp.shape, with_one_key)
     x_t, sigma = said.inputs
     assert x_t.shape == said.target.shape == SHAPE
     assert sigma.shape == said.weight.shape == SHAPE[:1]
@@ -70,15 +90,15 @@ def test_supervision_has_the_batch_s_shapes(spec, case, key):
 
 
 @laws
-def test_supervision_does_not_know_its_neighbours_and_traces(spec, case, key):
-    """With a key an example; and the same under jit, key for key."""
-    method, _, state, obs, x = case
-    target, keys = build(spec), split(key, 3)
-    together = jax.jit(lambda k, s, o, x: target(k, method.evaluate, s, o, x))(keys, state, obs, x)
+def test_supervision_does_not_know_its_neighbours(spec, case, key):
+    """With a key an example; the program of one example is another trace than that of three."""
+    _, _, state, obs, x = case
+    say, keys = supervise(spec), split(key, 3)
+    together = say(keys, state, obs, x)
     one, i = jax.tree.map(lambda leaf: leaf[1:2], obs), slice(1, 2)
-    alone = target(keys[i], method.evaluate, state, one, x[i])
-    again = target(keys[i], method.evaluate, state, one, x[i])
-    other = target(keys[:1], method.evaluate, state, one, x[i])
+    alone = say(keys[i], state, one, x[i])
+    again = say(keys[i], state, one, x[i])
+    other = say(keys[:1], state, one, x[i])
     for a, b, c in zip(jax.tree.leaves(together), jax.tree.leaves(alone), jax.tree.leaves(again)):
         # The level is an exp of up to 10, and what follows multiplies it: some ten roundings of either kind.
         np.testing.assert_allclose(a[i], b, rtol=2e-5, atol=2e-5)
@@ -87,12 +107,23 @@ def test_supervision_does_not_know_its_neighbours_and_traces(spec, case, key):
         assert np.abs(other.inputs[0] - alone.inputs[0]).max() > 1e-4  # the key matters
 
 
+@pytest.mark.soak  # two seconds a target: it compiles every operation by itself
+@laws
+def test_jit_changes_nothing(spec, case, key):
+    method, _, state, obs, x = case
+    keys = split(key, 3)
+    eager = build(spec)(keys, method.evaluate, state, obs, x)
+    again = build(spec)(keys, method.evaluate, state, obs, x)
+    for a, b, c in zip(*map(jax.tree.leaves, (supervise(spec)(keys, state, obs, x), eager, again))):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)  # as above
+        np.testing.assert_array_equal(b, c)
+
+
 def gradients(spec, case, key):
     """Of the loss with the whole state depending on the parameters; and with the supervision a constant."""
     method, params, state, obs, x = case
-    target = build(spec)
-    method = replace(method, target=target)
-    said = target(key, method.evaluate, state.replace(ema=params, frozen={"teacher": params}), obs, x)
+    method = replace(method, target=build(spec))
+    said = supervise(spec)(key, state.replace(ema=params, frozen={"teacher": params}), obs, x)
 
     def through(p):
         return method.loss(p, state.replace(params=p, ema=p, frozen={"teacher": p}), obs, x, key)[0]
@@ -101,7 +132,7 @@ def gradients(spec, case, key):
         asked = obs.with_cond(**said.cond)
         return jnp.mean(said.weight * squared(method.evaluate(p, *said.inputs, asked), said.target))
 
-    return jax.grad(through)(params), jax.grad(frozen)(params, said)
+    return jax.jit(jax.grad(through))(params), jax.jit(jax.grad(frozen))(params, said)
 
 
 @laws

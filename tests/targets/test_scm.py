@@ -37,10 +37,12 @@ def world(key) -> GaussianWorld:
 
 
 def supervision(world, target, student, step=10, n=2_000):
-    key = jax.random.key(1)
-    x = world.sample(jax.random.key(2), n)
-    state = TrainState(jnp.asarray(step), student, None, (), key, {"teacher": "denoise"})
-    return target(key, lambda name, x, sigma, obs: getattr(world, name)(x, sigma), state, Observation(y=x), x)
+    @jax.jit
+    def say(key, x):
+        state = TrainState(jnp.asarray(step), student, None, (), key, {"teacher": "denoise"})
+        return target(key, lambda name, x, sigma, obs: getattr(world, name)(x, sigma), state, Observation(y=x), x)
+
+    return say(jax.random.key(1), world.sample(jax.random.key(2), n))
 
 
 def pull(said, answer) -> np.ndarray:
