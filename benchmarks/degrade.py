@@ -200,7 +200,7 @@ def blind_on(devices: int) -> dict[str, float]:
 def training_step() -> float:
     """Seconds of a step of `configs/blind.py`, degradation included."""
     from configs.blind import get_config
-    from restore_jax.train.loop import Config
+    from restore_jax.train.config import Config
     from restore_jax.train.step import create_state, make_step
 
     config = Config.parse(get_config())

@@ -46,6 +46,7 @@ def run(**fields: object) -> ConfigDict:
         "log_every_images": 320,
         "checkpoint_every_images": 1_000,
         "preview_every_images": 2_000,
-        "keep": 2,
+        "retain": {"name": "train.retain.Retain", "latest": 2, "best": 0},
+        "steps_per_dispatch": 1,
     }
     return ConfigDict({**shared, **fields}).lock()

@@ -3,6 +3,11 @@
     python -m experiments.sweep --config configs/ablations/few_step --workdir outputs/few_step
     python -m experiments.sweep --config configs/ablations/few_step --workdir outputs/few_step --only ect,cd
 
+    python -m experiments.sweep --config configs/ablations/few_step --workdir outputs/few_step --shard 0/3
+
+`--shard i/n` makes the i-th of n shares, i from 0, for an array job (Slurm: --shard $SLURM_ARRAY_TASK_ID/3). A run and
+those that it starts from or learns from are in one share: no job waits for another, and shares may differ in length.
+
 An ablation is a folder (or file) of `configs/` with `sweep()`: label -> {config, start, teacher}. Runs that are
 complete are passed over and one that was interrupted goes on, so the same command may be given again.
 WORKDIR/<label>/seconds.json says how long each took.
@@ -21,7 +26,8 @@ import jax
 from restore_jax.build import SpecError
 from restore_jax.memory import keep_freed_memory
 from restore_jax.train.checkpoint import CheckpointError
-from restore_jax.train.loop import Interrupted, train
+from restore_jax.train.loop import train
+from restore_jax.train.stop import Interrupted
 
 
 def ablation(path: str) -> dict[str, dict]:
@@ -34,6 +40,23 @@ def ablation(path: str) -> dict[str, dict]:
     if not hasattr(module, "sweep"):
         raise SpecError(f"--config {path}: it has no sweep(); single runs are for experiments.train.")
     return module.sweep()
+
+
+def share(runs: dict[str, dict], shard: str) -> dict[str, dict]:
+    """The runs of share `i/n`, in their order: families of runs that need each other, dealt out in turn."""
+    index, _, count = shard.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise SpecError(f"--shard must be i/n with i from 0 to n - 1, such as 0/4, not {shard!r}.")
+    family: dict[str, str] = {}
+    for label, entry in runs.items():
+        family[label] = label
+        for need in (entry["start"], entry["teacher"]):
+            if need in family and family[need] != family[label]:
+                old, new = family[label], family[need]
+                family = {name: new if first == old else first for name, first in family.items()}
+    eldest = list(dict.fromkeys(family.values()))
+    mine = {first for number, first in enumerate(eldest) if number % int(count) == int(index)}
+    return {label: entry for label, entry in runs.items() if family[label] in mine}
 
 
 def run(label: str, entry: dict, workdir: Path) -> None:
@@ -60,6 +83,7 @@ def main() -> int:
     parser.add_argument("--config", required=True, help="a folder or file of configs/ with sweep()")
     parser.add_argument("--workdir", type=Path, required=True, help="the folder for all runs")
     parser.add_argument("--only", default="", help="runs whose labels start with one of these, separated by commas")
+    parser.add_argument("--shard", default="0/1", help="i/n: the i-th of n shares, from 0, for array jobs")
     args = parser.parse_args()
     keep_freed_memory()
     try:
@@ -68,6 +92,9 @@ def main() -> int:
         chosen = {label: entry for label, entry in runs.items() if label.startswith(wanted)}
         if not chosen:
             raise SpecError(f"--only {args.only}: no run is called so; there are {', '.join(runs)}.")
+        chosen = share(chosen, args.shard)
+        if not chosen:
+            print(f"--shard {args.shard}: there are fewer families of runs than shares, and nothing to do here.")
         for k, (label, entry) in enumerate(chosen.items(), 1):
             print(f"[{k}/{len(chosen)}] {label}: {entry['config'].images:,} crops", flush=True)
             if not (args.workdir / label / "done").exists():

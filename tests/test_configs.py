@@ -9,7 +9,7 @@ import pytest
 
 from restore_jax.build import build, spec_of
 from restore_jax.core import Method
-from restore_jax.train.loop import Config
+from restore_jax.train.config import Config
 from restore_jax.train.step import create_state, make_step
 
 ROOT = Path(__file__).parents[1]

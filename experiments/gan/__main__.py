@@ -39,7 +39,9 @@ from restore_jax.metrics.perceptual import Perceptual
 from restore_jax.photo.write import write
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.guard import Guard
-from restore_jax.train.loop import Interrupted, averaged, train
+from restore_jax.train.loop import train
+from restore_jax.train.start import averaged
+from restore_jax.train.stop import Interrupted
 
 SCALE = gan_regression.SCALE
 TILE_PX, OVERLAP_PX = 64, 16  # of y

@@ -43,7 +43,8 @@ from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.regression import Cubic
 from restore_jax.photo.write import write
 from restore_jax.train.checkpoint import CheckpointError
-from restore_jax.train.loop import Interrupted, train
+from restore_jax.train.loop import train
+from restore_jax.train.stop import Interrupted
 
 STUDENT_1 = {"name": "diffusion.sampler.Consistency", "sigmas": (1.0,), "start": "image"}
 TILE_PX, OVERLAP_PX = 128, 24  # of y; x_hat is twice that

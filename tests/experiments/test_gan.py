@@ -7,7 +7,7 @@ import pytest
 
 from experiments.gan.__main__ import MEASURES, Collapsed, plot, rows_of, table, watched
 from restore_jax.train.guard import Guard
-from restore_jax.train.loop import Interrupted
+from restore_jax.train.stop import Interrupted
 
 
 def logged(path, rows):

@@ -9,7 +9,7 @@ from configs.ablations import few_step
 from experiments import sweep
 from restore_jax.build import SpecError, build
 from restore_jax.core import Method, Sampler
-from restore_jax.train.loop import Config
+from restore_jax.train.config import Config
 
 
 def test_every_row_spends_the_budget_it_says():
@@ -86,3 +86,39 @@ def test_a_sweep_trains_from_what_it_trained_and_goes_on(tmp_path, monkeypatch, 
 def test_a_config_without_a_sweep_is_refused(path, said):
     with pytest.raises(SpecError, match=said):
         sweep.ablation(path)
+
+
+def entry(start="", teacher=""):
+    return {"start": start, "teacher": teacher}
+
+
+RUNS = {
+    "base-0": entry(),
+    "fast-0": entry(start="base-0"),
+    "base-1": entry(),
+    "alone": entry(),
+    "fast-1": entry(teacher="base-1"),
+    "both": entry(start="fast-0", teacher="base-0"),
+}
+
+
+def test_shares_hold_whole_families_and_together_all_runs_once():
+    """A run waits for none of another share; 3 families over 2 shares, and over 5, of which two are empty."""
+    assert list(sweep.share(RUNS, "0/2")) == ["base-0", "fast-0", "alone", "both"]
+    assert list(sweep.share(RUNS, "1/2")) == ["base-1", "fast-1"]
+    for n in (1, 3, 5):
+        dealt = [label for i in range(n) for label in sweep.share(RUNS, f"{i}/{n}")]
+        assert sorted(dealt) == sorted(RUNS)
+    assert sweep.share(RUNS, "4/5") == {}
+    assert sweep.share(RUNS, "0/1") == RUNS
+
+
+def test_a_run_that_joins_two_families_makes_them_one():
+    runs = {"a": entry(), "b": entry(), "c": entry(start="a", teacher="b")}
+    assert sweep.share(runs, "0/2") == runs
+
+
+@pytest.mark.parametrize("shard", ["2/2", "a/b", "1", "-1/2", "0/0"])
+def test_a_share_that_is_none_is_refused(shard):
+    with pytest.raises(SpecError, match="--shard must be i/n with i from 0 to n - 1"):
+        sweep.share(RUNS, shard)

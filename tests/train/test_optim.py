@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from restore_jax.train.optim import AdamW, Every, Players
+from restore_jax.train.optim import AdamW, Constant, Cosine, Decay, Every, Linear, Players, Restarts, Steps, rates
 
 
 def test_the_rate_depends_on_images_not_on_steps():
@@ -84,3 +84,75 @@ def test_players_are_those_of_the_method():
 def test_every_zeroth_step_is_none():
     with pytest.raises(ValueError, match=r"Every\.k must be 1 or above, not 0"):
         Every(AdamW(), 0)
+
+
+IMAGES = jnp.asarray([0.0, 250.0, 500.0, 750.0, 1000.0])
+
+
+@pytest.mark.parametrize(
+    ("decay", "factors"),
+    [
+        (Constant(), [1, 1, 1, 1, 1]),
+        (Linear(final=0.2), [1, 0.8, 0.6, 0.4, 0.2]),
+        (Linear(hold_images=500), [1, 1, 1, 0.5, 0]),
+        (Cosine(), [1, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2, 0]),
+        (Cosine(final=0.5), [1, (3 + 2**-0.5) / 4, 0.75, (3 - 2**-0.5) / 4, 0.5]),
+        (Steps(at_images=(250, 750), by=0.5), [1, 0.5, 0.5, 0.25, 0.25]),
+        (Restarts(periods_images=(500, 500), weights=(1.0, 0.5)), [1, 0.5, 0.5, 0.25, 0]),
+        (Restarts(periods_images=(250,), final=0.1), [1, 0.1, 0.1, 0.1, 0.1]),
+    ],
+)
+def test_what_is_left_of_the_rate(decay, factors):
+    """Closed forms at quarters of a run of 1000; float32 rounds cos near 0 by 1e-7."""
+    assert isinstance(decay, Decay)
+    np.testing.assert_allclose(decay.factor(IMAGES, 1000), factors, atol=2e-7)
+
+
+def test_a_decay_under_a_warm_up():
+    optim = AdamW(rate=1e-3, warmup_images=100, decay=Steps(at_images=(50, 400)))
+    schedule = optim.schedule(10, 1000)
+    np.testing.assert_allclose([schedule(k) for k in (0, 4, 5, 10, 40)], [0, 4e-4, 2.5e-4, 5e-4, 2.5e-4], rtol=1e-6)
+    params = jnp.zeros(2)
+    optimizer = optim.transform(10, 1000)
+    jax.jit(optimizer.update)(jnp.ones(2), optimizer.init(params), params)
+
+
+def test_the_cosine_spec_is_the_cosine_that_is_there_without_one():
+    one, other = AdamW(rate=1e-3, final=0.1), AdamW(rate=1e-3, decay=Cosine(final=0.1))
+    for step in (0, 3, 50, 100):
+        np.testing.assert_allclose(one.schedule(10, 1000)(step), other.schedule(10, 1000)(step), rtol=1e-5)
+
+
+def test_the_rates_that_are_logged_are_those_that_move():
+    """Every second step of a linear decay, 20 images each: the rate of the move that comes."""
+    linear = AdamW(rate=1.0, decay=Linear())
+    said = rates(Players({"generator": Every(linear, 2), "fake": linear}), 10, 100)
+    assert set(said) == {"rate_generator", "rate_fake"}
+    np.testing.assert_allclose([said["rate_fake"](k) for k in range(4)], [1.0, 0.9, 0.8, 0.7], rtol=1e-6)
+    np.testing.assert_allclose([said["rate_generator"](k) for k in range(4)], [1.0, 1.0, 0.8, 0.8], rtol=1e-6)
+
+
+def test_an_optimiser_of_somebody_else_need_not_say_its_rate():
+    class Plain:
+        def transform(self, batch_size, total_images):
+            return optax.sgd(0.1)
+
+    assert rates(Plain(), 10, 100) == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Cosine(final=2.0), r"Cosine\.final must be in \[0, 1\], not 2\.0"),
+        (lambda: Linear(hold_images=-1), "Linear.hold_images must be 0 or above"),
+        (lambda: Steps(at_images=(5, 5)), "Steps.at_images must be one number or more, each above the last"),
+        (lambda: Steps(at_images=(5,), by=-1.0), "Steps.by must be in"),
+        (lambda: Restarts(periods_images=()), "Restarts.periods_images must be one length or more"),
+        (lambda: Restarts(periods_images=(5, 5), weights=(1.0,)), "Restarts.weights must be one a period, 2, or none"),
+        (lambda: AdamW(rate=-1.0), "AdamW.rate and warmup_images must be 0 or above"),
+        (lambda: AdamW(final=0.1, decay=Constant()), "AdamW.final must be 0 beside AdamW.decay, not 0.1"),
+    ],
+)
+def test_mistakes_of_schedules_are_named(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()

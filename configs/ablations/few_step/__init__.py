@@ -177,7 +177,7 @@ def get_config(arg: str = "teacher-0") -> ConfigDict:
         method=methods()[name],
         optim=players if name == "dmd2" else adamw,
         preview_every_images=100_000,
-        keep=1,
+        retain={"name": "train.retain.Retain", "latest": 1},
     )
 
 

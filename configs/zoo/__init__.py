@@ -1,0 +1,39 @@
+"""The shipped models: one recipe a file, each trained on freely licensed photographs alone.
+
+    python -m experiments.train --config configs/zoo/denoise.py:PHOTOGRAPHS --workdir outputs/zoo/denoise
+    restore-jax pack outputs/zoo/denoise -o restore_jax/zoo/denoise --task denoise --licence ...
+
+PHOTOGRAPHS is a folder; what stands after the colon of a config is its argument.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.fragments import run
+
+CHARBONNIER = {"name": "metrics.pixel.Charbonnier", "eps": 1e-3}
+AT_ONCE = {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"}
+
+
+def regression(net: dict[str, object], precondition: str, scale: int = 1) -> dict[str, object]:
+    """The method that all of the plain restorers share."""
+    return {
+        "name": "methods.regression.Regression",
+        "scale": scale,
+        "net": net,
+        "precondition": {"name": f"diffusion.precondition.{precondition}"},
+        "target": {"name": "targets.clean.Clean"},
+        "metric": CHARBONNIER,
+        "sampler": AT_ONCE,
+    }
+
+
+def recipe(photographs: str, **fields: object) -> ConfigDict:
+    """The fields that the recipes share, with `fields` on top."""
+    shared = {
+        "train_set": {"name": "data.sets.folder.Folder", "path": photographs or "photographs"},
+        "ema_half_life_images": 8_000,
+        "log_every_images": 3_200,
+        "checkpoint_every_images": 16_000,
+        "preview_every_images": 32_000,
+    }
+    return run(**{**shared, **fields})

@@ -1,0 +1,22 @@
+"""Repair of JPEG pictures of any quality from 5 to 95.
+
+python -m experiments.train --config configs/zoo/jpeg.py:PHOTOGRAPHS --workdir outputs/zoo/jpeg
+"""
+
+from ml_collections import ConfigDict
+
+from configs.zoo import recipe, regression
+from configs.zoo.denoise import NET
+
+
+def get_config(photographs: str = "") -> ConfigDict:
+    return recipe(
+        photographs,
+        label="jpeg",
+        images=300_000,
+        batch_size=16,
+        crop_px=80,
+        degrade={"name": "degrade.compress.Jpeg", "quality": (5.0, 95.0)},
+        method=regression(NET, "Residual"),
+        optim={"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 8_000},
+    )
