@@ -10,6 +10,7 @@ whole. All compute the same step; only the order of the sums over the batch diff
 A batch is `b h w c`; with one more axis in front it is the batches of several steps, which one dispatch runs.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import NamedSharding, PartitionSpec
 
 from restore_jax.core import PyTree, TrainState
+from restore_jax.nets.layers import depthwise_as
 
 DATA, FSDP = "data", "fsdp"
 StepFn = Callable[[TrainState, Any], tuple[TrainState, Any]]
@@ -124,7 +126,9 @@ class Mesh(Single):
         step = make(layout)
 
         def laid_out(state: TrainState, batch: Any) -> tuple[TrainState, Any]:
-            state, metrics = step(state, batch)
+            # Forms made for one CPU walk over rows and pictures, across whatever the mesh divides.
+            with depthwise_as("conv") if self.devices > 1 else contextlib.nullcontext():
+                state, metrics = step(state, batch)
             return layout.cut(state), layout.whole(metrics)
 
         return jax.jit(_scanned(laid_out, steps), donate_argnums=0)
