@@ -16,7 +16,7 @@ LAYERS = (
     ("methods",),
     ("train",),
     ("infer",),
-    ("evaluate", "export"),
+    ("evaluate", "export", "app"),
     ("cli",),
     ("testing",),
 )
