@@ -22,10 +22,10 @@ def the_model(args: argparse.Namespace) -> Any:
     return args.model
 
 
-def tiles(parser: argparse.ArgumentParser) -> None:
-    """`--tile` and `--overlap`."""
-    parser.add_argument("--tile", type=int, default=128, help="side of a tile, in pixels of the input (128)")
-    parser.add_argument("--overlap", type=int, default=24, help="overlap of tiles, in pixels of the input (24)")
+def tiles(parser: Any) -> None:
+    """`--tile` and `--overlap`; without them tiles fit the picture and the memory, and overlap as far as a net sees."""
+    parser.add_argument("--tile", type=int, help="side of a tile, in pixels of the input (what fits)")
+    parser.add_argument("--overlap", type=int, help="overlap of tiles, in pixels of the input (what the net sees)")
 
 
 def level(text: str) -> float:

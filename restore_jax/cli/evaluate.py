@@ -18,9 +18,9 @@ def run(args: argparse.Namespace) -> None:
     """Measures."""
     from restore_jax.evaluate.run import evaluate
     from restore_jax.infer.load import load
-    from restore_jax.infer.tile import Tile
+    from restore_jax.infer.restoration import TILE_PX, tiled
 
-    restorer = Tile(load(the_model(args)), args.tile, args.overlap)
+    restorer = tiled(load(the_model(args)), args.tile or TILE_PX, args.overlap)
     rows = evaluate(restorer, _protocol(args, restorer.scale))
     for row in rows:
         print("{photograph:<20} {psnr:7.3f} dB  SSIM {ssim:.4f}".format(**row))

@@ -1,33 +1,51 @@
-"""Writes a run's restorer as one graph; for TFLite, checks the file against JAX."""
+"""Writes a model as one file for phones or servers, and on request runs the file beside JAX.
+
+restore-jax export MODEL --to tflite --size 256x256,512x512 --precision fp16 -o net.tflite --check
+"""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from restore_jax.cli.arguments import model, the_model
+
+FORMATS = ("tflite", "coreml", "onnx", "stablehlo")
+PRECISIONS = ("fp32", "fp16", "int8-dynamic", "int8-weights", "int8-static", "palette8")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     model(parser)
-    parser.add_argument("--to", choices=("tflite", "coreml", "stablehlo"), default="tflite")
-    parser.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="of the input")
+    parser.add_argument("--to", choices=FORMATS, default="tflite")
+    parser.add_argument("--size", default="256x256", metavar="HxW[,HxW]", help="of y; several share their weights")
+    parser.add_argument("--steps", type=int, help="of the sampler, for few-step models; the model's own by default")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--uint8", action="store_true", help="pictures of 8 bits in and out")
+    parser.add_argument("--calibrate", metavar="FOLDER", help="photographs for int8-static; else the embedded ones")
+    parser.add_argument("--keep-float32", default="", metavar="OP[,OP]", help="Core ML operations to keep in 32 bits")
+    parser.add_argument("--check", action="store_true", help="run the file beside JAX, a row of JSON for each size")
     parser.add_argument("-o", "--output", type=Path, required=True)
 
 
 def run(args: argparse.Namespace) -> None:
     """Exports."""
-    from restore_jax.export.graph import restorer_graph
+    import json
+
+    from restore_jax.export.exporter import Recipe, described, export, sizes, stepped
     from restore_jax.infer.load import load
 
-    graph = restorer_graph(load(the_model(args)), *args.size)
-    _writer(args.to)(graph, args.output)
-    inputs = ", ".join(f"{name} {spec.shape}" for name, spec in graph.inputs.items())
-    print(f"{args.output}: {inputs} -> {graph.output}")
-
-
-def _writer(to: str) -> Callable[[Any, Path], Path]:
-    from restore_jax.export import coreml, stablehlo, tflite
-
-    return {"tflite": tflite.to_tflite, "coreml": coreml.to_coreml, "stablehlo": stablehlo.to_stablehlo}[to]
+    if args.calibrate and args.precision != "int8-static":
+        raise ValueError(f"--calibrate goes with --precision int8-static only, not with {args.precision}.")
+    keep = tuple(name for name in args.keep_float32.split(",") if name)
+    recipe = Recipe(args.to, sizes(args.size), args.precision, args.uint8, args.calibrate, keep)
+    restorer = load(the_model(args))
+    if args.steps is not None:
+        restorer = stepped(restorer, args.steps)
+    written = export(restorer, recipe, args.output, described(args.model))
+    for name, graph in written.graphs.items():
+        inputs = ", ".join(f"{of} {spec.shape}" for of, spec in graph.inputs.items())
+        print(f"{args.output}: {name}: {inputs} -> {graph.output}, {written.bytes} bytes")
+    rows = written.check() if args.check else []
+    for row in rows:
+        print(json.dumps(row))
+    if any(row["agrees"] is False for row in rows):
+        raise ValueError(f"{args.output} does not agree with JAX; the row above says by how much and where.")

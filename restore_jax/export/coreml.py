@@ -1,27 +1,37 @@
-"""Core ML: a graph as one `.mlpackage` for iOS 18, macOS 15 and later.
+"""Core ML: graphs as one `.mlpackage` for iOS 18, macOS 15 and later.
 
 JAX -> StableHLO -> MIL, Core ML's intermediate language -> package. Any computer can write one, and only
-Apple's can run one. Elsewhere `CoreMLModel` evaluates the saved package operation by operation in NumPy: that
+Apple's can run one. Elsewhere `mil.CoreMLModel` evaluates the saved package operation by operation in NumPy: that
 proves what the file means, and says nothing of Apple's compiler, of where on the chip it runs, or how fast.
+
+    fp32         weights and arithmetic in 32 bits
+    fp16         both in 16, but for the operations of `keep_float32`
+    int8-weights the same arithmetic, weights in 8 bits with a scale a channel
+    palette8     the same arithmetic, weights out of tables of 256 numbers
 """
 
+import dataclasses
 import io
 import logging
 import os
+import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
+from jaxtyping import Array
 
 from restore_jax.export.graph import Graph, explained, whole
 
 MISSING = 'Core ML needs the extra "export": pip install "restore-jax[export]".'
 RANK = "Transpose one axis at a time: a pixel shuffle is height, then width, five axes each."
+PRECISIONS = ("fp32", "fp16", "int8-weights", "palette8")
+LEAST_WEIGHTS = 512  # below, the tables weigh more than they save
 FIELDS = {  # where Core ML keeps what Xcode shows
     "author": "author",
     "short_description": "shortDescription",
@@ -30,56 +40,117 @@ FIELDS = {  # where Core ML keeps what Xcode shows
 }
 
 
-def to_coreml(graph: Graph, path: str | os.PathLike[str]) -> Path:
+def to_coreml(
+    graph: Graph | Mapping[str, Graph],
+    path: str | os.PathLike[str],
+    precision: str = "fp32",
+    keep_float32: tuple[str, ...] = (),
+    images: bool = False,
+) -> Path:
     """Write `graph` to the package `path`, a folder `*.mlpackage`; whole or not at all.
 
-    Float32, multi-arrays of the graph's shapes under its names. `graph.metadata` goes to the fields that
-    Xcode shows ("author", "short_description", "license", "version") or, by any other name, to the
-    user-defined ones. 4 bytes a parameter; tens of seconds for a U-Net, ten of them to import coremltools.
+    Several graphs, by name, become the functions of one package, the first its default one; they hold the weights they
+    share once. `keep_float32` names the types of operations that stay in float32 where `precision` is not "fp32":
+    ("reduce_mean", "rsqrt"), see `activations.keep_float32`. Arrays are multi-arrays of the graph's shapes under its
+    names, in float32; with `images`, `y` and the output are 8-bit images instead (RGB, or grey of one channel), and
+    what lies between is in the package. Metadata is that of the first graph: it goes to the fields that Xcode shows
+    ("author", "short_description", "license", "version") or, by any other name, to the user-defined ones. Tens of
+    seconds for a U-Net, ten of them to import coremltools.
 
     Raises:
         ImportError: the extra is not installed.
-        ValueError: `path` does not end in `.mlpackage`.
+        ValueError: `path` does not end in `.mlpackage`; another precision; no graph.
         ExportError: an operation that Core ML does not have, or an array of more than 5 axes.
     """
     if Path(path).suffix != ".mlpackage":
         raise ValueError(f"{os.fspath(path)!r} must end in .mlpackage.")
+    if precision not in PRECISIONS:
+        raise ValueError(f"to_coreml: precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    graphs = {"main": graph} if isinstance(graph, Graph) else dict(graph)
+    if not graphs:
+        raise ValueError("to_coreml: graph must be one or more graphs by name; none was given.")
+    first = next(iter(graphs.values()))
     with quietly():
         try:
             import coremltools as ct
-            import stablehlo_coreml
-            from jax.interpreters import mlir
+            import stablehlo_coreml  # noqa: F401 - so that its absence is said here
         except ImportError as error:
             raise ImportError(MISSING) from error
 
-        target = ct.target.iOS18  # the first whose MIL has all that StableHLO needs
-        passes = stablehlo_coreml.build_pass_pipeline()
-        # It turns a x + b into a batch normalisation of variance 1 whose epsilon stays 1e-5, so that each
-        # of them is off by 5e-6 of itself: 20 dB of parity in a U-Net.
-        passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
-        stablehlo = graph.lower().mlir_module()
-        try:
-            with mlir.make_ir_context():
-                program = stablehlo_coreml.convert(mlir.ir.Module.parse(stablehlo), target)
-            model: Any = ct.convert(
-                program,
-                source="milinternal",
-                minimum_deployment_target=target,
-                compute_precision=ct.precision.FLOAT32,
-                pass_pipeline=passes,
-                skip_model_load=True,
-            )
-        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
-            traceback.clear_frames(error.__traceback__)  # they hold a temporary folder open
-            hints = [RANK] if "rank <= 5" in str(error) else []
-            raise explained(graph, "Core ML", error, *hints) from error
-
-        spec = model.get_spec()
-        label(spec, graph)
         with whole(path) as fresh:
-            package = ct.models.MLModel(spec, weights_dir=model.weights_dir, skip_model_load=True)
-            package.save(os.fspath(fresh))
+            if len(graphs) == 1:
+                written(first, fresh, precision, keep_float32, images)
+                return Path(path)
+            with tempfile.TemporaryDirectory(prefix="coreml.") as folder:
+                together = ct.utils.MultiFunctionDescriptor()
+                for name, one in graphs.items():
+                    single = Path(folder) / f"{name}.mlpackage"
+                    written(one, single, precision, keep_float32, images)
+                    together.add_function(os.fspath(single), "main", name)
+                together.default_function_name = next(iter(graphs))
+                combined = Path(folder) / "all.mlpackage"
+                ct.utils.save_multifunction(together, os.fspath(combined))
+                spec = ct.utils.load_spec(os.fspath(combined))
+                inscribe(spec, first)  # what the functions say of themselves was kept, what the packages did was not
+                weights = combined / "Data" / "com.apple.CoreML" / "weights"
+                ct.models.MLModel(spec, weights_dir=os.fspath(weights), skip_model_load=True).save(os.fspath(fresh))
     return Path(path)
+
+
+def written(graph: Graph, path: Path, precision: str, keep_float32: tuple[str, ...], images: bool) -> None:
+    """Write one graph to the package `path`, its names and metadata in place."""
+    import coremltools as ct
+    import coremltools.optimize.coreml as compress
+    import stablehlo_coreml
+    from jax.interpreters import mlir
+
+    target = ct.target.iOS18  # the first whose MIL has all that StableHLO needs
+    passes = stablehlo_coreml.build_pass_pipeline()
+    # It turns a x + b into a batch normalisation of variance 1 whose epsilon stays 1e-5, so that each
+    # of them is off by 5e-6 of itself: 20 dB of parity in a U-Net.
+    passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
+    half: Any = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type not in keep_float32)
+    stablehlo = (as_pixels(graph) if images else graph).lower().mlir_module()
+    try:
+        with mlir.make_ir_context():
+            program = stablehlo_coreml.convert(mlir.ir.Module.parse(stablehlo), target)
+        model: Any = ct.convert(
+            program,
+            source="milinternal",
+            minimum_deployment_target=target,
+            compute_precision=ct.precision.FLOAT32 if precision == "fp32" else half,
+            pass_pipeline=passes,
+            skip_model_load=True,
+        )
+        if precision == "int8-weights":
+            linear: Any = compress.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=LEAST_WEIGHTS)
+            model = compress.linear_quantize_weights(model, compress.OptimizationConfig(global_config=linear))
+        if precision == "palette8":
+            palette: Any = compress.OpPalettizerConfig(mode="kmeans", nbits=8, weight_threshold=LEAST_WEIGHTS)
+            model = compress.palettize_weights(model, compress.OptimizationConfig(global_config=palette))
+    except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
+        traceback.clear_frames(error.__traceback__)  # they hold a temporary folder open
+        hints = [RANK] if "rank <= 5" in str(error) else []
+        raise explained(graph, "Core ML", error, *hints) from error
+
+    spec = model.get_spec()
+    label(spec, graph)
+    if images:
+        depict(spec, graph)
+    ct.models.MLModel(spec, weights_dir=model.weights_dir, skip_model_load=True).save(os.fspath(path))
+
+
+def as_pixels(graph: Graph) -> Graph:
+    """The graph with `y` and the output as Core ML hands images over: `1 c h w`, whole numbers in [0, 255]."""
+
+    def function(*arrays: Array) -> Array:
+        given = [a.transpose(0, 2, 3, 1) / 255 if name == "y" else a for name, a in zip(graph.inputs, arrays)]
+        x_hat = graph.function(*given)
+        return jnp.round(255 * jnp.clip(x_hat, 0, 1)).transpose(0, 3, 1, 2)
+
+    b, h, w, c = graph.inputs["y"].shape
+    pixels = {"y": jax.ShapeDtypeStruct((b, c, h, w), jnp.float32)}
+    return dataclasses.replace(graph, function=function, inputs={**graph.inputs, **pixels})
 
 
 def label(spec: Any, graph: Graph) -> None:
@@ -92,6 +163,13 @@ def label(spec: Any, graph: Graph) -> None:
     for new_names in ([f"_new_{name}" for name in names], names):
         for feature, name in zip(features, new_names, strict=True):
             rename_feature(spec, feature.name, name)
+    for feature in features:
+        feature.shortDescription = graph.metadata.get(f"{feature.name}_description", "")
+    inscribe(spec, graph)
+
+
+def inscribe(spec: Any, graph: Graph) -> None:
+    """Give a specification the metadata of `graph`, in place."""
     for name, text in graph.metadata.items():
         if name in FIELDS:
             setattr(spec.description.metadata, FIELDS[name], text)
@@ -99,20 +177,50 @@ def label(spec: Any, graph: Graph) -> None:
             spec.description.metadata.userDefined[name] = text
 
 
-def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+def depict(spec: Any, graph: Graph) -> None:
+    """Declare `y` and the output of a specification of `as_pixels(graph)` images of 8 bits, in place."""
+    from coremltools.proto import FeatureTypes_pb2
+
+    for feature in [*spec.description.input, *spec.description.output]:
+        if feature.name in ("y", graph.output):
+            _, channels, height, width = feature.type.multiArrayType.shape
+            space = "GRAYSCALE" if channels == 1 else "RGB"
+            feature.type.imageType.colorSpace = FeatureTypes_pb2.ImageFeatureType.ColorSpace.Value(space)
+            feature.type.imageType.height, feature.type.imageType.width = height, width
+
+
+def describe(path: str | os.PathLike[str], function: str | None = None) -> dict[str, Any]:
     """What a saved package takes, returns and weighs, read from its specification.
 
-    `{"inputs": {name: shape}, "outputs": {name: shape}, "bytes": of the whole folder}`.
+    `{"inputs": {name: shape}, "outputs": {name: shape}, "bytes": of the whole folder, "images": names of those that are
+    8-bit images, "functions": names}`; shapes are `1 h w c` for images, and those of `function`, or the default one.
 
     Raises:
         ImportError: the extra is not installed.
+        ValueError: the package has no such function.
     """
     description = saved(path).description
+    functions = {one.name: one for one in description.functions} or {"main": description}
+    name = function or description.defaultFunctionName or "main"
+    if name not in functions:
+        raise ValueError(f"describe: function must be one of {', '.join(functions)}, not {name!r}.")
+    inputs, outputs = functions[name].input, functions[name].output
     return {
-        "inputs": {one.name: tuple(one.type.multiArrayType.shape) for one in description.input},
-        "outputs": {one.name: tuple(one.type.multiArrayType.shape) for one in description.output},
+        "inputs": {one.name: shape(one.type) for one in inputs},
+        "outputs": {one.name: shape(one.type) for one in outputs},
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
+        "images": tuple(one.name for one in [*inputs, *outputs] if one.type.WhichOneof("Type") == "imageType"),
+        "functions": tuple(functions),
     }
+
+
+def shape(kind: Any) -> tuple[int, ...]:
+    """The shape of a feature's type; an image is `1 h w c`."""
+    if kind.WhichOneof("Type") == "imageType":
+        image = kind.imageType
+        grey = image.colorSpace == image.ColorSpace.Value("GRAYSCALE")
+        return (1, image.height, image.width, 1 if grey else 3)
+    return tuple(kind.multiArrayType.shape)
 
 
 def saved(path: str | os.PathLike[str]) -> Any:
@@ -123,71 +231,6 @@ def saved(path: str | os.PathLike[str]) -> Any:
         except ImportError as error:
             raise ImportError(MISSING) from error
         return load_spec(os.fspath(path))
-
-
-class CoreMLModel:
-    """A saved package as a function of named arrays, evaluated in NumPy by what each operation means.
-
-    `x_hat = model(y=y, noise=noise)`. Runs also where Core ML does not, several times slower than JAX: it is
-    there to compare a package with its graph. coremltools says what an operation does to constants, which
-    covers all that a U-Net is made of but convolutions; those are JAX's. `inputs` and `outputs` are the
-    shapes by name, `ops` the operations in the order of execution, constants left out. Not thread-safe.
-
-    Raises:
-        ImportError: the extra is not installed.
-        ValueError: (when called) names or shapes that are not those of `inputs`.
-        NotImplementedError: (when called) an operation that coremltools does not evaluate.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        description, spec = describe(path), saved(path)
-        from coremltools.converters.mil.frontend.milproto.load import load
-
-        self.inputs, self.outputs = description["inputs"], description["outputs"]
-        weights = Path(path) / "Data" / "com.apple.CoreML" / "weights"
-        self._main = load(spec, spec.specificationVersion, os.fspath(weights)).functions["main"]
-        constants = [op for op in self._main.operations if op.op_type == "const"]
-        self._steps = [op for op in self._main.operations if op.op_type != "const"]
-        self.ops = [op.op_type for op in self._steps]
-        for op in constants:  # a saved flag comes back as NumPy's, which NumPy itself refuses for `keepdims`
-            if isinstance(op.outputs[0].val, np.bool_):
-                op.outputs[0]._sym_val.val = bool(op.outputs[0].val)
-
-    def __call__(self, **arrays: Any) -> np.ndarray:
-        """The output for arrays of the names and shapes of `inputs`, taken as float32."""
-        given = {name: np.shape(array) for name, array in arrays.items()}
-        if given != self.inputs:
-            raise ValueError(f"The package takes {self.inputs} and was given {given}.")
-        for name, array in arrays.items():
-            fix(self._main.inputs[name], array)
-        for op in self._steps:
-            values = convolution(op) if op.op_type == "conv" else op.value_inference()
-            for var, value in zip(op.outputs, values if isinstance(values, tuple | list) else [values]):
-                fix(var, value)
-        return self._main.outputs[0].val
-
-
-def fix(var: Any, value: Any) -> None:
-    """Make `value`, in the type of the MIL variable `var`, what operations read there, like a constant."""
-    from coremltools.converters.mil.mil.types import nptype_from_builtin
-
-    var._sym_val = var.sym_type()
-    var._sym_val.val = np.asarray(value).astype(nptype_from_builtin(var.dtype))
-
-
-def convolution(op: Any) -> np.ndarray:
-    """MIL's `conv`: x `n c h w`, weight `o (i / groups) h w`, `pad` before and after each axis in turn."""
-    custom = op.pad_type.val == "custom"
-    y = jax.lax.conv_general_dilated(
-        op.x.val,
-        op.weight.val,
-        window_strides=op.strides.val,
-        padding=op.pad.val.reshape(-1, 2) if custom else op.pad_type.val.upper(),
-        rhs_dilation=op.dilations.val,
-        feature_group_count=int(op.groups.val),
-        precision="highest",
-    )
-    return np.asarray(y) + (0 if op.bias is None else op.bias.val[:, None, None])
 
 
 @contextmanager

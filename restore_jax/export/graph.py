@@ -1,7 +1,7 @@
 """The thing that leaves: one pure function of named arrays of fixed shape, its weights inside.
 
 Phones run a graph, not a program: no parameters to bind, no keys, no shapes to decide. `Graph` is that
-graph while it is still JAX; `stablehlo`, `tflite` and `coreml` write it to a file, and `parity` compares
+graph while it is still JAX; `stablehlo`, `tflite`, `coreml` and `onnx` write it to a file, and `parity` compares
 the file with it. A net that is to leave keeps to five rules:
 
     loops       a Python `for`; never `lax.scan`, `fori_loop` or `while_loop`
@@ -11,6 +11,7 @@ the file with it. A net that is to leave keeps to five rules:
     pooling     over the image to `b c`, then the Dense, then `[:, None, None]`
 """
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,7 +24,9 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 from jax.extend import source_info_util
-from jaxtyping import Array, Float
+from jax.extend.core import ClosedJaxpr
+from jax.interpreters import partial_eval
+from jaxtyping import Array, Shaped
 
 from restore_jax.core import Keys, Observation, Restorer
 from restore_jax.nets.layers import depthwise_as
@@ -53,15 +56,16 @@ class Graph:
     """`output = function(*inputs)` for arrays of named, fixed shapes; parameters closed over as constants.
 
     `function` is pure and takes its arrays by position, in the order of `inputs`; a Graph called by name
-    checks what it is given. Images are `1 h w c`, float32, in [0, 1]. `metadata` travels inside TFLite and
-    Core ML files; Xcode shows "author", "short_description", "license" and "version" in their places.
+    checks what it is given. Images are `1 h w c`, float32, in [0, 1] (`as_uint8`: 8 bits). `metadata` travels
+    inside TFLite, Core ML and ONNX files; Xcode shows "author", "short_description", "license" and "version" in
+    their places.
 
     Raises:
         ValueError: a name that is not an identifier (the formats would silently change it), or an output
             called like an input.
     """
 
-    function: Callable[..., Float[Array, "..."]]
+    function: Callable[..., Shaped[Array, "..."]]
     inputs: dict[str, jax.ShapeDtypeStruct]
     output: str = "x_hat"
     metadata: dict[str, str] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class Graph:
         if self.output in self.inputs:
             raise ValueError(f"The output is called {self.output!r} like an input; give it another name.")
 
-    def __call__(self, **arrays: Any) -> Float[Array, "..."]:
+    def __call__(self, **arrays: Any) -> Shaped[Array, "..."]:
         """`function` of the arrays by name.
 
         Raises:
@@ -88,6 +92,28 @@ class Graph:
         taken = {name: spec.shape for name, spec in self.inputs.items()}
         if given != taken:
             raise ValueError(f"The graph takes {taken} and was given {given}; export one of the size you need.")
+
+    def as_uint8(self) -> "Graph":
+        """The same graph with the input `y` and the output in 8 bits: `round(255 clip(f(y / 255), 0, 1))`."""
+
+        def function(*arrays: Array) -> Array:
+            given = [a.astype(jnp.float32) / 255 if name == "y" else a for name, a in zip(self.inputs, arrays)]
+            return jnp.round(255 * jnp.clip(self.function(*given), 0, 1)).astype(jnp.uint8)
+
+        inputs = {
+            name: jax.ShapeDtypeStruct(spec.shape, jnp.uint8 if name == "y" else spec.dtype)
+            for name, spec in self.inputs.items()
+        }
+        return dataclasses.replace(self, function=function, inputs=inputs)
+
+    def jaxpr(self) -> ClosedJaxpr:
+        """What is computed, as it leaves: without what nothing depends on (a key that is split and not used)."""
+        with depthwise_as("conv"):
+            closed = jax.make_jaxpr(lambda *arrays: self.function(*arrays))(*self.inputs.values())
+        jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.out_avals), instantiate=True)
+        used = {id(var) for equation in jaxpr.eqns for var in equation.invars} | {id(var) for var in jaxpr.outvars}
+        kept = [(var, value) for var, value in zip(closed.jaxpr.constvars, closed.consts) if id(var) in used]
+        return ClosedJaxpr(jaxpr.replace(constvars=[var for var, _ in kept]), [value for _, value in kept])
 
     def lower(self, platforms: tuple[str, ...] = ("cpu",)) -> jax_export.Exported:
         """The graph as StableHLO, weights inside as constants. Costs one trace; nothing is compiled.
@@ -140,24 +166,31 @@ def explained(graph: Graph, destination: str, error: Exception, *hints: str) -> 
     """
     instead = {name: advice for advice, names in INSTEAD.items() for name in names}
     found = {}
-    for equation, where in equations(jax.make_jaxpr(graph.function)(*graph.inputs.values()).jaxpr):
+    for equation, where, module in equations(jax.make_jaxpr(graph.function)(*graph.inputs.values()).jaxpr):
         for name in [equation.primitive.name, *(str(getattr(out.aval, "dtype", "")) for out in equation.outvars)]:
             if name in instead:
-                found.setdefault(name, f"`{name}` at {where}: {instead[name]}.")
+                inside = f" in {module}" if module else ""
+                found.setdefault(name, f"`{name}` at {where}{inside}: {instead[name]}.")
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     lines = [f"{destination} cannot hold this graph.", *found.values(), *hints, f"The converter: {said}"]
     return ExportError("\n".join(lines))
 
 
-def equations(jaxpr: Any, within: str = "an unknown line") -> Iterator[tuple[Any, str]]:
-    """Every equation of a jaxpr and the line that wrote it, those inside calls and loops included."""
+def equations(jaxpr: Any, within: str = "an unknown line", inside: str = "") -> Iterator[tuple[Any, str, str]]:
+    """Every equation of a jaxpr, the line that wrote it and its module's path; those of calls and loops included."""
     for equation in jaxpr.eqns:
         where = source_info_util.summarize(equation.source_info) or within
-        yield equation, where
+        module = joined(inside, equation)
+        yield equation, where, module
         for value in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "eqns")):
             inner = getattr(value, "jaxpr", value)  # a closed jaxpr holds an open one
             if hasattr(inner, "eqns"):
-                yield from equations(inner, where)
+                yield from equations(inner, where, module)
+
+
+def joined(inside: str, equation: Any) -> str:
+    """The path of the module that wrote an equation of a jaxpr called from the module `inside`: "NAFNet/intro"."""
+    return "/".join(part for part in (inside, str(equation.source_info.name_stack)) if part)
 
 
 @contextmanager

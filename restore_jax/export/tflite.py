@@ -5,28 +5,54 @@ only, which every interpreter has: `to_tflite` reads what it wrote to assert it.
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from restore_jax.export.graph import ExportError, Graph, explained, whole
+from restore_jax.export.quantize import quantized
 
 MISSING = 'TFLite needs the extra "export": pip install "restore-jax[export]".'
 SIGNATURE = "serving_default"
 POOLED = "A Dense on what was pooled with keepdims=True: pool to `b c`, then the Dense, then `[:, None, None]`."
 
 
-def to_tflite(graph: Graph, path: str | os.PathLike[str]) -> Path:
-    """Write `graph` to `path` in float32, under its input and output names; whole or not at all.
+def to_tflite(
+    graph: Graph | Mapping[str, Graph],
+    path: str | os.PathLike[str],
+    precision: str = "fp32",
+    pictures: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
+    skip: tuple[str, ...] = (),
+) -> Path:
+    """Write `graph` to `path` under its input and output names; whole or not at all.
 
-    `graph.metadata` is stored inside, each entry under its name. Takes seconds for a million parameters, and
-    4 bytes for each. The converter's Python entry is not a documented one, hence its exact pin.
+    Several graphs, by name, become the signatures of one file, which holds the weights they share once. Other
+    precisions, `pictures` and `skip` are those of `quantize.quantized`. The metadata of the first graph is stored
+    inside, each entry under its name. Takes seconds for a million parameters, and 4 bytes for each in float32. The
+    converter's Python entry is not a documented one, hence its exact pin.
 
     Raises:
         ImportError: the extra is not installed.
+        ValueError: no graph, or what `quantized` refuses.
         ExportError: an operation that TFLite cannot run; the message says what to write instead.
     """
+    graphs = {SIGNATURE: graph} if isinstance(graph, Graph) else dict(graph)
+    if not graphs:
+        raise ValueError("to_tflite: graph must be one or more graphs by name; none was given.")
+    content = converted(graphs)
+    if precision != "fp32":
+        content = quantized(content, precision, pictures, skip)
+    if foreign := {name for name in operators(content) if name.startswith(("CUSTOM", "STABLEHLO"))}:
+        raise ExportError(f"TFLite has no built-in {', '.join(sorted(foreign))}: compose it of others.")
+    with whole(path) as fresh:
+        fresh.write_bytes(content)
+    return Path(path)
+
+
+def converted(graphs: Mapping[str, Graph]) -> bytes:
+    """A TFLite file's content in float32, a signature a graph."""
     try:
         from litert_converter.mlir import ir, passmanager
         from litert_converter.mlir._mlir_libs import converter_api_ext as litert
@@ -35,26 +61,28 @@ def to_tflite(graph: Graph, path: str | os.PathLike[str]) -> Path:
         raise ImportError(MISSING) from error
 
     # JAX and the converter each come with a StableHLO; its portable form is what one reads of the other's.
-    portable = graph.lower().mlir_module_serialized
+    portable = {name: graph.lower().mlir_module_serialized for name, graph in graphs.items()}
+    first = next(iter(graphs.values()))
     context = ir.Context()
     litert.prepare_mlir_context(context)
     with context:
         try:
-            module = stablehlo.deserialize_portable_artifact(context, portable)
-            litert.set_signature(module.operation, SIGNATURE, list(graph.inputs), [graph.output])
-            entries = {name: ir.StringAttr.get(text) for name, text in graph.metadata.items()}
-            module.operation.attributes["tfl.metadata"] = ir.DictAttr.get(entries)
+            modules = []
+            for name, graph in graphs.items():
+                module = stablehlo.deserialize_portable_artifact(context, portable[name])
+                main = next(op for op in module.body if ir.StringAttr(op.attributes["sym_name"]).value == "main")
+                if len(graphs) > 1:  # merged modules have one name space
+                    main.attributes["sym_name"] = ir.StringAttr.get(name)
+                litert.set_signature(main.operation, name, list(graph.inputs), [graph.output])
+                modules.append(module)
+            module = litert.merge_modules(modules) if len(modules) > 1 else modules[0]
+            entries = {name: ir.StringAttr.get(text) for name, text in first.metadata.items()}
+            module.operation.attributes["tfl.metadata"] = ir.DictAttr.get(entries, context)
             litert.run_convert_to_tfl_passes(module, passmanager.PassManager(), litert.ConvertToTFLConfig())
-            content = litert.export_flatbuffer_to_bytes(module.operation)
+            return litert.export_flatbuffer_to_bytes(module.operation)
         except (ValueError, ir.MLIRError) as error:
             hints = [POOLED] if "'tfl.batch_matmul' op found invalid output rank" in str(error) else []
-            raise explained(graph, "TFLite", error, *hints) from error
-
-    if foreign := {name for name in operators(content) if name.startswith(("CUSTOM", "STABLEHLO"))}:
-        raise ExportError(f"TFLite has no built-in {', '.join(sorted(foreign))}: compose it of others.")
-    with whole(path) as fresh:
-        fresh.write_bytes(content)
-    return Path(path)
+            raise explained(first, "TFLite", error, *hints) from error
 
 
 def ops(path: str | os.PathLike[str]) -> list[str]:
@@ -108,27 +136,52 @@ def flatbuffer(content: bytes) -> Any:
 class TFLiteModel:
     """A `.tflite` file as a function of named arrays, in LiteRT's interpreter (XNNPACK) on `threads` threads.
 
-    `x_hat = model(y=y, noise=noise)`. `inputs` and `outputs` are the shapes by name. Not thread-safe: one
-    interpreter holds one set of activations.
+    `x_hat = model(y=y, noise=noise)`. `signatures` are the names of the graphs in the file, of which `signature` runs,
+    or the first; `inputs` and `outputs` are its shapes by name. Not thread-safe: one interpreter holds one set of
+    activations. With `keep`, `values` answers every intermediate array, without XNNPACK, which holds none.
 
     Raises:
         ImportError: the extra is not installed.
-        ValueError: (when called) names or shapes that are not those of `inputs`.
+        ValueError: the file has no such signature; (when called) names or shapes that are not those of `inputs`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 2) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 2, signature: str | None = None, keep: bool = False
+    ) -> None:
         try:
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise ImportError(MISSING) from error
-        self._run = Interpreter(os.fspath(path), num_threads=threads).get_signature_runner(SIGNATURE)
-        self.inputs = {name: tuple(d["shape"].tolist()) for name, d in self._run.get_input_details().items()}
+        plain = {
+            "experimental_preserve_all_tensors": True,
+            "experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        }
+        self._interpreter = Interpreter(os.fspath(path), num_threads=threads, **(plain if keep else {}))
+        self.signatures = tuple(self._interpreter.get_signature_list())
+        if signature is not None and signature not in self.signatures:
+            raise ValueError(f"TFLiteModel.signature must be one of {self.signatures}, not {signature!r}.")
+        self._run = self._interpreter.get_signature_runner(signature or self.signatures[0])
+        details = self._run.get_input_details()
+        self._types = {name: one["dtype"] for name, one in details.items()}
+        self.inputs = {name: tuple(one["shape"].tolist()) for name, one in details.items()}
         self.outputs = {name: tuple(d["shape"].tolist()) for name, d in self._run.get_output_details().items()}
 
     def __call__(self, **arrays: Any) -> np.ndarray:
-        """The output for arrays of the names and shapes of `inputs`, taken as float32."""
+        """The output for arrays of the names and shapes of `inputs`, taken in the types of the file."""
         given = {name: np.shape(array) for name, array in arrays.items()}
         if given != self.inputs:
             raise ValueError(f"The file takes {self.inputs} and was given {given}.")
-        (output,) = self._run(**{name: np.asarray(a, np.float32) for name, a in arrays.items()}).values()
+        (output,) = self._run(**{name: np.asarray(a, self._types[name]) for name, a in arrays.items()}).values()
         return output
+
+    def values(self, **arrays: Any) -> list[np.ndarray]:
+        """Every array that the file computes on its way, for a model made with `keep`."""
+        self(**arrays)
+        subgraph = self._run._subgraph_index
+        found = []
+        for detail in self._interpreter.get_tensor_details(subgraph):
+            try:
+                found.append(np.asarray(self._interpreter.get_tensor(detail["index"], subgraph)))
+            except ValueError:  # a scratch buffer of some kernel
+                continue
+        return found

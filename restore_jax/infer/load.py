@@ -1,10 +1,11 @@
-"""From files back to a restorer: a training run's, or a model's."""
+"""From files back to a restorer: a training run's, a model's, or a shipped model's by its name."""
 
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from restore_jax import zoo
 from restore_jax.build import build
 from restore_jax.core import Restorer, Sampler
 from restore_jax.infer.model import is_model, read_model
@@ -12,7 +13,9 @@ from restore_jax.train.checkpoint import read
 
 
 def load(path: str | Path, sampler: Sampler | dict | None = None) -> Restorer:
-    """The restorer in a folder: what a run has learned so far, its parameters averaged, or an imported model.
+    """The restorer in a folder: what a run has learned so far, its parameters averaged, or a model.
+
+    A name without a folder of its own is that of a shipped model (`restore_jax.zoo`).
 
     It restores through its own sampler, or another.
 
@@ -21,6 +24,7 @@ def load(path: str | Path, sampler: Sampler | dict | None = None) -> Restorer:
         ModelError: the model is damaged.
         SpecError: the run, the model, or `sampler`, names something this version does not have.
     """
+    path = located(path)
     if is_model(path):
         model = read_model(path)
         spec, where, params = model.method, "model.method", model.params
@@ -30,3 +34,9 @@ def load(path: str | Path, sampler: Sampler | dict | None = None) -> Restorer:
     method = build(spec, where)
     params = jax.tree.map(jnp.asarray, params)
     return method.restorer(params, build(sampler, "sampler")) if sampler else method.restorer(params)
+
+
+def located(path: str | Path) -> Path:
+    """The folder that is meant: the one at `path`, or else the shipped model of that name."""
+    shipped = zoo.FOLDER / str(path)
+    return shipped if not Path(path).exists() and str(path) in zoo.names() else Path(path)

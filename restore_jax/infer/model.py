@@ -47,6 +47,8 @@ class Model:
     params: dict[str, Any]
     channels: int = 3
     provenance: dict[str, str] = field(default_factory=dict)
+    task: str = ""  # what it mends, where it says so (`infer.task`)
+    figures: dict[str, float] = field(default_factory=dict)  # what was measured of it, by protocol and metric
 
     @property
     def architecture(self) -> str:
@@ -190,6 +192,8 @@ def write_model(folder: str | Path, model: Model) -> Path:
             "parameters": model.parameters,
             "scale": model.scale,
             "channels": model.channels,
+            **({"task": model.task} if model.task else {}),
+            **({"figures": model.figures} if model.figures else {}),
             "method": spec_of(build(model.method, "method")),
             "provenance": model.provenance,
             "params_sha256": hashlib.sha256((partial / "params.safetensors").read_bytes()).hexdigest(),
@@ -210,7 +214,7 @@ def read_model(folder: str | Path) -> Model:
     """
     folder = Path(folder)
     if not is_model(folder):
-        raise ModelError(f"{folder} holds no model.json: give a folder that `restore-jax import` wrote.")
+        raise ModelError(f"{folder} holds no model.json: give a folder that `restore-jax import` or `pack` wrote.")
     try:
         card = json.loads((folder / "model.json").read_text())
         if card["format"] != FORMAT:
@@ -223,7 +227,8 @@ def read_model(folder: str | Path) -> Model:
         raise ModelError(f"{folder} is damaged ({type(error).__name__}: {error}). Import it again.") from error
     if hashlib.sha256(content).hexdigest() != expected:
         raise ModelError(f"{folder}/params.safetensors is not what model.json speaks of. Import it again.")
-    return Model(method, nested(read_safetensors(folder / "params.safetensors")), channels, provenance)
+    params = nested(read_safetensors(folder / "params.safetensors"))
+    return Model(method, params, channels, provenance, card.get("task", ""), card.get("figures", {}))
 
 
 def flat(tree: PyTree, path: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from restore_jax.cli.arguments import config, level, model, the_model
+from restore_jax.cli.arguments import config, level, model, the_model, tiles
 
 
 def parsed(*words):
@@ -17,6 +17,13 @@ def test_a_model_by_place_is_the_model_by_name():
     assert the_model(parsed("run")) == the_model(parsed("--model", "run")) == "run"
     with pytest.raises(ValueError, match="give a model"):
         the_model(parsed())
+
+
+def test_tiles_are_automatic_unless_they_are_given():
+    parser = argparse.ArgumentParser()
+    tiles(parser)
+    assert vars(parser.parse_args([])) == {"tile": None, "overlap": None}
+    assert vars(parser.parse_args(["--tile", "64", "--overlap", "0"])) == {"tile": 64, "overlap": 0}
 
 
 def test_a_level_is_a_number_or_a_fraction():

@@ -17,6 +17,6 @@ def test_an_imported_model_restores_and_exports(model, picture, tmp_path):
     out, graph = tmp_path / "out.png", tmp_path / "net.stablehlo"
     assert main(["photo", str(picture), "-o", str(out), "--model", str(model), "--tile", "64"]) == 0
     assert read(out).shape == (40, 52, 3)
-    command = ["export", "--model", str(model), "--to", "stablehlo", "--size", "16", "16", "-o", str(graph)]
+    command = ["export", "--model", str(model), "--to", "stablehlo", "--size", "16x16", "-o", str(graph)]
     assert main(command) == 0
     assert graph.stat().st_size > 0

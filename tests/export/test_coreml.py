@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
-from restore_jax.export.coreml import CoreMLModel, describe, saved, to_coreml
+from restore_jax.export.coreml import describe, saved, to_coreml
 from restore_jax.export.graph import ExportError, Graph, restorer_graph
+from restore_jax.export.mil import CoreMLModel
 from restore_jax.export.parity import parity
 
 HEIGHT, WIDTH = 24, 16  # not square, so that a transposed axis shows
@@ -203,3 +204,57 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path):
     for attempt in [lambda: to_coreml(graph, tmp_path / "a.mlpackage"), lambda: describe(tmp_path)]:
         with pytest.raises(ImportError, match=r'pip install "restore-jax\[export\]"'):
             attempt()
+
+
+def test_other_precisions_and_no_graph_are_refused(tmp_path):
+    graph = Graph(lambda y: 2 * y, {"y": IMAGE})
+    with pytest.raises(ValueError, match=r"precision must be one of fp32, .*palette8, not 'int4'"):
+        to_coreml(graph, tmp_path / "a.mlpackage", precision="int4")
+    with pytest.raises(ValueError, match="none was given"):
+        to_coreml({}, tmp_path / "a.mlpackage")
+
+
+@pytest.mark.soak
+def test_images_in_and_out_of_a_package_of_two_sizes(photograph, tmp_path):
+    """Functions share their weights, and what colour needs is inside: bytes in, bytes out."""
+    rng = np.random.default_rng(0)
+    weights = jnp.asarray(rng.standard_normal((3, 3, 3, 64)), jnp.float32) / 8
+    back = jnp.asarray(rng.standard_normal((3, 3, 64, 3)), jnp.float32) / 24
+
+    def net(y):
+        conv = lambda x, w: jax.lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y + conv(nn.relu(conv(y, weights)), back)
+
+    small = Graph(net, {"y": IMAGE}, metadata={"version": "3", "y_description": "what to restore"})
+    large = Graph(net, {"y": jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)})
+    path = to_coreml({"small": small, "large": large}, tmp_path / "a.mlpackage", images=True)
+    described = describe(path, "large")
+    assert described["functions"] == ("small", "large")
+    assert described["images"] == ("y", "x_hat")
+    assert described["inputs"] == {"y": (1, 32, 32, 3)}
+    assert saved(path).description.metadata.versionString == "3"
+    assert saved(path).description.functions[0].input[0].shortDescription == "what to restore"
+    assert described["bytes"] < weights.nbytes + back.nbytes + 60_000  # once
+    picture = np.asarray(np.round(255 * photograph), np.uint8)
+    output = CoreMLModel(path, "small")(y=picture)
+    assert output.dtype == np.uint8
+    expected = np.asarray(small.as_uint8()(y=picture))
+    assert np.max(np.abs(output.astype(int) - expected)) <= 1  # half a level, rounded the other way
+    with pytest.raises(ValueError, match="small, large"):
+        describe(path, "medium")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("precision", "least_db"), [("fp16", 55), ("int8-weights", 42), ("palette8", 42)])
+def test_fewer_bits(params, photograph, precision, least_db, tmp_path):
+    inputs = {"x_t": IMAGE, "sigma": jax.ShapeDtypeStruct((1,), jnp.float32)}
+    # What a restorer adds is a tenth of its picture. 8 bits of a matrix are a 127th of its largest number, four times
+    # its deviation, so that each of ten layers is off by 1 %: 30 dB below what is added, 50 below the picture.
+    graph = Graph(lambda x_t, sigma: x_t + 0.1 * UNet().apply(params, x_t, sigma), inputs, output="denoised")
+    path = to_coreml(graph, tmp_path / "a.mlpackage", precision, keep_float32=("reduce_mean",))
+    result = parity(graph, CoreMLModel(path), {"x_t": photograph, "sigma": np.full(1, 0.3)}, runs=1)
+    assert result.psnr_db >= least_db
+    share = {"fp16": 0.5}.get(precision, 0.25)
+    assert describe(path)["bytes"] < 1.1 * share * bytes_of(params) + 150_000

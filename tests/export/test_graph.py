@@ -96,11 +96,52 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_importing_export_loads_nothing_heavy():
-    heavy = {"tensorflow", "torch", "coremltools", "stablehlo_coreml", "litert_converter", "ai_edge_litert"}
+    heavy = {
+        "tensorflow",
+        "torch",
+        "coremltools",
+        "stablehlo_coreml",
+        "litert_converter",
+        "ai_edge_litert",
+        "litert_quantizer",
+        "onnx",
+    }
     program = f"""
 import sys
-from restore_jax.export import coreml, graph, parity, stablehlo, tflite
+from restore_jax.export import coreml, graph, locate, mil, onnx, parity, quantize, stablehlo, tflite
 print(sorted({heavy} & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_8_bits_are_rounded_and_clipped(key):
+    graph = Graph(lambda y, noise: 3 * y - 1 + noise, {"y": IMAGE, "noise": IMAGE}).as_uint8()
+    assert graph.inputs["y"].dtype == jnp.uint8
+    assert graph.inputs["noise"].dtype == jnp.float32
+    y = jax.random.randint(key, IMAGE.shape, 0, 256).astype(jnp.uint8)
+    noise = 0.01 * jax.random.normal(key, IMAGE.shape)
+    expected = np.round(255 * np.clip(3 * (np.asarray(y, np.float64) / 255) - 1 + noise, 0, 1))
+    x_hat = graph(y=y, noise=noise)
+    assert x_hat.dtype == jnp.uint8
+    assert np.max(np.abs(np.asarray(x_hat, float) - expected)) <= 1  # float32 may round a half the other way
+    assert np.mean(np.asarray(x_hat) != expected) < 0.05
+
+
+def test_a_key_that_nothing_reads_does_not_leave():
+    def function(y):
+        jax.random.split(jax.random.key(0))
+        return 2 * y + jnp.arange(3.0).reshape(1, 1, 1, 3)
+
+    names = [equation.primitive.name for equation in Graph(function, {"y": IMAGE}).jaxpr().eqns]
+    assert not [name for name in names if name.startswith("random")]
+    assert {"mul", "add"} <= set(names)
+
+
+def test_an_error_says_in_which_module():
+    def function(y):
+        with jax.named_scope("Net"), jax.named_scope("attention"):
+            return jax.lax.cond(y.sum() > 0, lambda x: x, jnp.sin, y)
+
+    error = explained(Graph(function, {"y": IMAGE}), "Paper", RuntimeError())
+    assert "in Net/attention: choose the branch" in str(error)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from restore_jax.export.graph import Graph
-from restore_jax.export.parity import parity
+from restore_jax.export.parity import EXTREMES, agreement, cases, parity
 
 IMAGE = jax.ShapeDtypeStruct((1, 8, 4, 3), jnp.float32)
 GRAPH = Graph(lambda y, noise: y + 2 * noise, {"y": IMAGE, "noise": IMAGE})
@@ -58,3 +58,45 @@ def test_other_shapes_are_refused(inputs):
         parity(GRAPH, GRAPH, {"y": inputs["y"]})
     with pytest.raises(ValueError, match="The model returns"):
         parity(GRAPH, lambda y, noise: y[:, ::2], inputs)
+
+
+def test_agreement_is_the_worst_of_all_and_the_psnr_of_photographs():
+    given = cases(GRAPH)
+    assert set(given) > {*EXTREMES, "chelsea"}
+
+    def off(y, noise):
+        x = np.array(GRAPH(y=y, noise=noise))
+        white = y.min() == 1
+        return x + (0.5 if white else 0.1 * (y.max() < 1 and y.max() > 0))
+
+    found = agreement(GRAPH, off, given)
+    assert found.worst == "white"
+    assert found.max_diff == pytest.approx(0.5, abs=1e-6)
+    assert found.max_diffs["black"] == 0
+    photographs = [name for name in given if name not in EXTREMES and given[name]["y"].max() < 1]
+    expected = 10 * np.log10((len(given) - 3) / (len(photographs) * 0.01))
+    assert found.psnr_db == pytest.approx(expected, abs=1e-3)
+
+
+def test_cases_reach_the_corners_of_colour():
+    given = cases(Graph(lambda y: y, {"y": jax.ShapeDtypeStruct((1, 8, 24, 3), jnp.float32)}))
+    corners = {tuple(pixel) for pixel in given["saturated"]["y"].reshape(-1, 3).tolist()}
+    assert len(corners) == 8
+    assert all(set(corner) <= {0.0, 1.0} for corner in corners)
+
+
+def test_what_is_not_a_number_is_infinitely_far():
+    found = agreement(GRAPH, lambda y, noise: np.full(y.shape, np.nan, np.float32), cases(GRAPH))
+    assert found.max_diff == np.inf
+    assert found.psnr_db == -np.inf
+
+
+def test_levels_of_8_bits_are_counted_in_white():
+    graph = Graph(lambda y: y, {"y": IMAGE}).as_uint8()
+    found = agreement(graph, lambda y: np.where(y < 255, y + 1, y), cases(graph))
+    assert found.max_diff == pytest.approx(1 / 255)
+
+
+def test_nothing_to_compare_on_is_refused():
+    with pytest.raises(ValueError, match="at least one case"):
+        agreement(GRAPH, GRAPH, {})

@@ -1,0 +1,104 @@
+"""A saved Core ML package run anywhere: MIL, operation by operation, in NumPy, in the types that the file says."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from restore_jax.export.coreml import describe, quietly, saved
+
+
+class CoreMLModel:
+    """A saved package as a function of named arrays, evaluated in NumPy by what each operation means.
+
+    `x_hat = model(y=y, noise=noise)`. Runs also where Core ML does not, several times slower than JAX: it is
+    there to compare a package with its graph. coremltools says what an operation does to constants, which
+    covers all that a U-Net is made of but convolutions; those are JAX's. In a package of 16 bits the answer of each
+    operation is rounded to them; a chip may keep more. `inputs` and `outputs` are the shapes of `function` (or of the
+    default one) by name, `ops` its operations in the order of execution, constants left out. Images are `1 h w c` in
+    8 bits. Not thread-safe.
+
+    Raises:
+        ImportError: the extra is not installed.
+        ValueError: the package has no such function; (when called) names or shapes that are not those of `inputs`.
+        NotImplementedError: (when called) an operation that coremltools does not evaluate.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], function: str | None = None) -> None:
+        description, spec = describe(path, function), saved(path)
+        from coremltools.converters.mil.frontend.milproto.load import load
+
+        self.inputs, self.outputs = description["inputs"], description["outputs"]
+        self.functions, self._images = description["functions"], description["images"]
+        weights = Path(path) / "Data" / "com.apple.CoreML" / "weights"
+        name = function or spec.description.defaultFunctionName or "main"
+        with quietly():
+            self._main = load(spec, spec.specificationVersion, os.fspath(weights)).functions[name]
+        constants = [op for op in self._main.operations if op.op_type == "const"]
+        self._steps = [op for op in self._main.operations if op.op_type != "const"]
+        self.ops = [op.op_type for op in self._steps]
+        for op in constants:  # a saved flag comes back as NumPy's, which NumPy itself refuses for `keepdims`
+            if isinstance(op.outputs[0].val, np.bool_):
+                op.outputs[0]._sym_val.val = bool(op.outputs[0].val)
+
+    def __call__(self, **arrays: Any) -> np.ndarray:
+        """The output for arrays of the names and shapes of `inputs`, taken as float32 or, of images, as 8 bits."""
+        self._run(arrays)
+        output = self._main.outputs[0].val
+        if self._images:
+            return np.moveaxis(output, 1, -1).astype(np.uint8)
+        return output
+
+    def values(self, **arrays: Any) -> list[np.ndarray]:
+        """Every array that the package computes on its way."""
+        self._run(arrays)
+        computed = [op for op in self._steps if not op.op_type.startswith("constexpr")]
+        return [np.asarray(var.val) for op in computed for var in op.outputs]
+
+    def _run(self, arrays: dict[str, Any]) -> None:
+        given = {name: np.shape(array) for name, array in arrays.items()}
+        if given != self.inputs:
+            raise ValueError(f"The package takes {self.inputs} and was given {given}.")
+        for name, array in arrays.items():
+            fix(self._main.inputs[name], np.moveaxis(array, -1, 1) if name in self._images else array)
+        # Where 16 bits overflow they do so silently, as on a chip; the output shows it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for op in self._steps:
+                values = evaluated(op)
+                for var, value in zip(op.outputs, values if isinstance(values, tuple | list) else [values]):
+                    fix(var, value)
+
+
+def evaluated(op: Any) -> Any:
+    """What an operation answers for the values of its inputs."""
+    if op.op_type == "conv":
+        return convolution(op)
+    if op.op_type.startswith("constexpr"):  # weights in fewer bits
+        return op.materialized_val_inference()
+    return op.value_inference()
+
+
+def fix(var: Any, value: Any) -> None:
+    """Make `value`, in the type of the MIL variable `var`, what operations read there, like a constant."""
+    from coremltools.converters.mil.mil.types import nptype_from_builtin
+
+    var._sym_val = var.sym_type()
+    var._sym_val.val = np.asarray(value).astype(nptype_from_builtin(var.dtype))
+
+
+def convolution(op: Any) -> np.ndarray:
+    """MIL's `conv`: x `n c h w`, weight `o (i / groups) h w`, `pad` before and after each axis in turn."""
+    custom = op.pad_type.val == "custom"
+    y = jax.lax.conv_general_dilated(
+        jnp.asarray(op.x.val, jnp.float32),
+        jnp.asarray(op.weight.val, jnp.float32),
+        window_strides=op.strides.val,
+        padding=op.pad.val.reshape(-1, 2) if custom else op.pad_type.val.upper(),
+        rhs_dilation=op.dilations.val,
+        feature_group_count=int(op.groups.val),
+        precision="highest",
+    )
+    return np.asarray(y) + (0 if op.bias is None else op.bias.val[:, None, None])

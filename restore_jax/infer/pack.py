@@ -1,0 +1,57 @@
+"""A training run becomes a model: its averaged parameters, and what a stranger must know to trust them.
+
+model = pack("outputs/zoo/denoise", task="denoise", licence="CC0-1.0")
+write_model("restore_jax/zoo/denoise", model)
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from restore_jax import __version__
+from restore_jax.build import build, spec_of
+from restore_jax.infer.model import UNKNOWN, Model
+from restore_jax.train.checkpoint import read
+
+
+def pack(
+    workdir: str | Path, task: str = "", licence: str = UNKNOWN, source: str = UNKNOWN, credits: str = ""
+) -> Model:
+    """The model that a run has learned so far.
+
+    Its provenance is the run's: config (as a hash), commit, images seen, seconds, devices. `source` says what
+    photographs it was trained on, `licence` and `credits` under which terms and thanks to whom.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint.
+        ValueError: the run's method has no net that could be told by its parameters.
+    """
+    config, state, step = read(workdir)
+    method, params = build(config["method"], "config.method"), state["ema"]
+    if "generator" in params:  # of two players the one that restores
+        method, params = getattr(method, "generator", method), params["generator"]
+    spec = spec_of(method)
+    if "net" not in spec:
+        raise ValueError(f"{workdir} trained a {spec['name']}, which has no single net to pack.")
+    record = _record(Path(workdir))
+    start = record["starts"][-1] if record.get("starts") else {}
+    provenance = {
+        "config": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12],
+        "commit": start.get("commit") or UNKNOWN,
+        "images": str(step * config["batch_size"]),
+        "crop_px": str(config["crop_px"]),
+        "seconds": f"{record.get('seconds', 0.0):.0f}",
+        "devices": start.get("devices") or UNKNOWN,
+        "source": source,
+        "licence": licence,
+        "credits": credits,
+        "restore_jax": __version__,
+        "date": str(start.get("time", UNKNOWN))[:10],
+    }
+    return Model(spec, params, 3, provenance, task)
+
+
+def _record(workdir: Path) -> dict[str, Any]:
+    path = workdir / "run.json"
+    return json.loads(path.read_text()) if path.exists() else {}
