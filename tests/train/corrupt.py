@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from restore_jax.train.checkpoint import Checkpoints, read
+from restore_jax.train.retain import Retain
 from tests.train.world import CONFIG, Place, bits, state_at
 
 STEPS = (4, 8, 12)
@@ -22,7 +23,7 @@ STEPS = (4, 8, 12)
 
 def prepare(workdir: Path) -> None:
     """A run with checkpoints at `STEPS`."""
-    with Checkpoints(workdir, CONFIG, retain=3) as checkpoints:
+    with Checkpoints(workdir, CONFIG, Retain(latest=3)) as checkpoints:
         for step in STEPS:
             checkpoints.save(state_at(step), Place(step))
 
@@ -50,7 +51,7 @@ def case(prepared: Path, workdir: Path, rng: random.Random) -> tuple[bool, bool]
     said: list[str] = []
     wrong = False
     try:
-        with Checkpoints(workdir, CONFIG, retain=3, say=said.append) as checkpoints:
+        with Checkpoints(workdir, CONFIG, Retain(latest=3), say=said.append) as checkpoints:
             wrong |= checkpoints.latest != good
             place = Place()
             wrong |= bits(checkpoints.restore(state_at(0), place)) != bits(state_at(good)) or place.at != good
