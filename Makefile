@@ -33,8 +33,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(INSTALL) --editable '.[dev,export]'
 	@touch $@
 
+# A process that has compiled thousands of programs takes twice as long over the next: each group has fresh ones.
+GROUP_1 := tests/degrade tests/ops
+GROUP_2 := tests/nets tests/metrics
+GROUP_3 := tests/diffusion tests/targets tests/methods tests/testing
+OTHERS := $(filter-out $(GROUP_1) $(GROUP_2) $(GROUP_3) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
+
 test: $(INSTALLED)  ## all tests that take seconds
-	$(PY) -m pytest -m "not soak" -n 2 --dist loadgroup
+	@failed=0; for group in "$(GROUP_1)" "$(GROUP_2)" "$(GROUP_3)" "$(OTHERS)"; do \
+	  $(PY) -m pytest -m "not soak" -n 2 --dist loadgroup $$group || failed=1; done; exit $$failed
 
 soak: $(INSTALLED)  ## every test, fully optimised, and those that take minutes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PY) -m pytest
