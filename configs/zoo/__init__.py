@@ -31,9 +31,24 @@ def recipe(photographs: str, **fields: object) -> ConfigDict:
     """The fields that the recipes share, with `fields` on top."""
     shared = {
         "train_set": {"name": "data.sets.folder.Folder", "path": photographs or "photographs"},
+        "batch_size": 16,
+        "optim": {"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 8_000},
         "ema_half_life_images": 8_000,
         "log_every_images": 3_200,
         "checkpoint_every_images": 16_000,
         "preview_every_images": 32_000,
     }
     return run(**{**shared, **fields})
+
+
+def super_resolution(photographs: str, scale: int) -> ConfigDict:
+    """The recipe of `sr2` and `sr4`: crops that are 48 pixels before they are enlarged."""
+    net = {"name": "nets.span.SPAN", "width": 32, "blocks": 6, "scale": scale, "deploy": True}
+    return recipe(
+        photographs,
+        label=f"sr{scale}",
+        images=600_000,
+        crop_px=48 * scale,
+        degrade={"name": "degrade.downsample.Downsample", "scale": scale},
+        method=regression(net, "Direct", scale),
+    )

@@ -14,9 +14,7 @@ def get_config(photographs: str = "") -> ConfigDict:
         photographs,
         label="jpeg",
         images=300_000,
-        batch_size=16,
         crop_px=80,
         degrade={"name": "degrade.compress.Jpeg", "quality": (5.0, 95.0)},
         method=regression(NET, "Residual"),
-        optim={"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 8_000},
     )

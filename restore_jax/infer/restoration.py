@@ -1,6 +1,7 @@
 """A photograph through a restorer: `restore(tiled(load("model")), open_photo("in.jpg"), key) -> Photo`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float32
 from numpy import ndarray
@@ -14,9 +15,10 @@ TILE_PX = 256
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A photograph as a source of rows for `Tile.stream`: float32 sRGB, made as they are asked for."""
+    """A photograph as a source of rows for `Tile.stream`: float32 sRGB, made as asked for; black where `seen` is 0."""
 
-    photo: Photo
+    photo: Any
+    seen: Float32[ndarray, "h w 1"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -25,7 +27,8 @@ class Rows:
 
     def rows(self, top: int, bottom: int) -> Float32[ndarray, "n w 3"]:
         """The rows from `top` to `bottom - 1`."""
-        return self.photo.rows(top, bottom)
+        rows = self.photo.rows(top, bottom)
+        return rows if self.seen is None else rows * self.seen[top:bottom]
 
 
 def tiled(restorer: Restorer, tile_px: int = TILE_PX, overlap_px: int | None = None) -> Tile:

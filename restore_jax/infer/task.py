@@ -27,6 +27,7 @@ from restore_jax.infer.grain import Grain
 from restore_jax.infer.jobs import Behind
 from restore_jax.infer.load import load
 from restore_jax.infer.model import is_model
+from restore_jax.infer.restoration import Rows
 from restore_jax.infer.samples import Samples
 from restore_jax.infer.spread import Spread
 from restore_jax.infer.strength import Strength
@@ -284,18 +285,6 @@ def shared_side(tile: Tile, short_px: int) -> int:
     most = int((AREA / tile.scale**2) ** 0.5)
     least = max(4 * tile.halo, 2 * tile.halo + tile.unit, 128)
     return max(least, min(most, short_px)) // tile.unit * tile.unit
-
-
-class Rows:
-    """A photograph as a source of rows (`infer.bands.Source`), black where `seen` is 0."""
-
-    def __init__(self, photo: Any, seen: Float32[np.ndarray, "h w 1"] | None = None) -> None:
-        self.photo, self.seen, self.shape = photo, seen, (photo.height, photo.width, 3)
-
-    def rows(self, top: int, bottom: int) -> Float32[np.ndarray, "n w 3"]:
-        """Rows top to bottom - 1."""
-        rows = self.photo.rows(top, bottom)
-        return rows if self.seen is None else rows * self.seen[top:bottom]
 
 
 def restore_rows(
