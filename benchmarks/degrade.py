@@ -30,8 +30,8 @@ import numpy as np
 
 from benchmarks.record import ROOT, commit, record
 from restore_jax.build import build, examples
+from restore_jax.cpu import prepare
 from restore_jax.data.sets.embedded import Embedded
-from restore_jax.memory import keep_freed_memory
 
 EVAL = ROOT.parent / "shared" / "data" / "eval"
 BATCH, CROP, ROUNDS, PAUSE_S = 16, 256, 7, 0.3
@@ -338,7 +338,7 @@ PARTS = {
 
 def main() -> None:
     """Measures the parts that are named, or all; prints and records."""
-    keep_freed_memory()
+    prepare()
     if sys.argv[1:] == ["blind"]:
         print(json.dumps(blind()))
         return

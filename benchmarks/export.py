@@ -31,11 +31,11 @@ from tqdm import tqdm
 from benchmarks.record import ROOT
 from restore_jax.build import build
 from restore_jax.core import Observation, Restorer
+from restore_jax.cpu import prepare
 from restore_jax.export.exporter import PRECISIONS, SUFFIXES, Exported, Recipe, export, sizes
 from restore_jax.export.parity import cases
 from restore_jax.export.tflite import ops
 from restore_jax.infer.model import read_weights
-from restore_jax.memory import keep_freed_memory
 
 RUNS = 10
 PARTIAL = ROOT / "outputs" / "export.partial.json"
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--size", default="128x128", metavar="HxW")
     parser.add_argument("--ffdnet", type=Path, metavar="WEIGHTS")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     total = len(args.nets) * sum(len(PRECISIONS[to]) for to in args.formats)
     found: list[dict[str, Any]] = json.loads(PARTIAL.read_text()) if PARTIAL.exists() else []
     with tqdm(total=total, desc="export", unit="file") as bar:

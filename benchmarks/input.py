@@ -24,10 +24,10 @@ from tqdm import tqdm
 from benchmarks.record import record
 from configs.regression import get_config
 from restore_jax.build import build
+from restore_jax.cpu import prepare
 from restore_jax.data.ahead import Ahead
 from restore_jax.data.cache import Cached
 from restore_jax.data.pipeline import Pipeline
-from restore_jax.memory import keep_freed_memory
 from restore_jax.train.ema import HalfLife
 from restore_jax.train.step import create_state, make_step
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="also arrangements that nobody should need")
     parser.add_argument("--batch-size", type=int, default=0, help="another than the config's")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     config = get_config().to_dict()
     batch_size = args.batch_size or config["batch_size"]
     step, state, source = _training(config, batch_size)

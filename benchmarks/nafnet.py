@@ -9,7 +9,7 @@ square loss, and an SGD update. Outputs and gradients are compared before anythi
 alternate between the two in one process: a pause, in which OpenMP's threads stop spinning for more
 work and leave ours their core, a call to warm up, then four calls one after the other as the blocks of
 a net are, whose mean is the round's figure. Recorded are the medians over the rounds, and that of the
-ratios. All of it twice, in a process of its own: with `restore_jax.memory.keep_freed_memory`,
+ratios. All of it twice, in a process of its own: with `restore_jax.cpu.keep_freed_memory`,
 for both sides, as in our commands; and with malloc as a program finds it (`default_malloc`).
 """
 
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.record import record
-from restore_jax.memory import keep_freed_memory
+from restore_jax.cpu import prepare
 from restore_jax.nets.nafnet import NafBlock
 
 WIDTH, SIZE, ROUNDS, CALLS, PAUSE_S, THREADS, RATE = 32, 256, 31, 4, 0.05, 2, 1e-3
@@ -107,7 +107,7 @@ def agree(ours, theirs, what: str) -> None:
 def measure(keep: bool) -> dict[str, float]:
     """Checks both sides against each other, then times them."""
     if keep:
-        keep_freed_memory()
+        prepare()
     try:
         import torch
     except ImportError:

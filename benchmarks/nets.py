@@ -16,7 +16,7 @@ and reparameterised branches are folded on ours: as our nets train). Batch norms
 Rounds alternate A B C A B C in one process: a pause, in which OpenMP's threads stop spinning for more work and leave
 ours their core, a call to warm up, then calls for about a third of a second, whose mean is the round's figure.
 Recorded are medians over the rounds, and the medians of the ratios of neighbouring rounds. Each net runs in a fresh
-process with `restore_jax.memory.keep_freed_memory`, for all sides, as our commands do. SPAN beside ncnn: the published
+process with `restore_jax.cpu.keep_freed_memory`, for all sides, as our commands do. SPAN beside ncnn: the published
 x4 weights, ncnn with its own defaults (on this kind of machine float16 storage where the CPU has it), two threads.
 
 What is measured is kept in `outputs/nets.partial.json` until all of the table is, whatever stops the run.
@@ -42,7 +42,7 @@ import numpy as np
 
 from benchmarks.record import ROOT, record
 from restore_jax.build import build
-from restore_jax.memory import keep_freed_memory
+from restore_jax.cpu import prepare
 from restore_jax.nets.ncnn_file import read_ncnn_file, recognise_ncnn
 from restore_jax.nets.torch_weights import recognise
 
@@ -353,7 +353,7 @@ def main() -> None:
     parser.add_argument("--one", choices=everything, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        keep_freed_memory()
+        prepare()
         row = (
             measure_ncnn(asked.quick)
             if asked.one == "span_vs_ncnn"

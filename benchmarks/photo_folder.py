@@ -26,9 +26,9 @@ from benchmarks.photo_tiles import FFDNET, SMALL, restorer
 from restore_jax.build import spec_of
 from restore_jax.cli import main as command
 from restore_jax.core import Observation
+from restore_jax.cpu import prepare
 from restore_jax.data.sets.embedded import Embedded
 from restore_jax.infer.model import Model, write_model
-from restore_jax.memory import keep_freed_memory
 
 SIZE, ARRAY = (3024, 4032), (1024, 2048)
 TURNS = 3
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--photos", type=int, default=4)
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     size, array = (QUICK, QUICK_ARRAY) if args.quick else (SIZE, ARRAY)
     restore = restorer(SMALL if args.small or args.quick else FFDNET)
     mp = args.photos * size[0] * size[1] / 1e6

@@ -34,9 +34,9 @@ import numpy as np
 import restore_jax.nets
 from restore_jax.build import build
 from restore_jax.core import Observation
+from restore_jax.cpu import prepare
 from restore_jax.infer.bands import to_levels
 from restore_jax.infer.tile import Tile
-from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.regression import Sampled
 
 SIZES = {"12": (2016, 6048), "24": (4032, 6048), "48": (8064, 6048)}  # of one width: memory is to be one too
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--pace", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     sizes, net = QUICK if args.quick else SIZES, SMALL if args.small or args.quick else FFDNET
     if args.peak:
         print(json.dumps(peak(net, sizes[args.peak])))

@@ -8,7 +8,7 @@ jitted `scan` of 18 steps. For each solver, rounds alternate between the two in 
 up, then one sample, and as many bare calls as that sample evaluates the network. A row's overhead is the median over
 rounds of (sample / evaluations) / (bare call) - 1; `overhead` is the largest of them, the fresh noise of stochastic
 solvers included. `recompiles` counts the programs beyond the first that the same jitted sample is compiled to when
-the levels change and not their number. Memory is kept, as by `restore_jax.memory.keep_freed_memory` in our commands.
+the levels change and not their number. Memory is kept, as by `restore_jax.cpu.keep_freed_memory` in our commands.
 """
 
 import statistics
@@ -23,8 +23,8 @@ from benchmarks.record import record
 from configs import fragments
 from restore_jax.build import build
 from restore_jax.core import Observation
+from restore_jax.cpu import prepare
 from restore_jax.diffusion.sampler import descend
-from restore_jax.memory import keep_freed_memory
 
 SHAPE, STEPS, ROUNDS, PAUSE_S = (1, 128, 128, 3), 18, 15, 0.05
 SOLVERS = (
@@ -98,7 +98,7 @@ def measure(spec: dict[str, Any], denoise: Callable[..., Any], params: Any, obs:
 
 def main() -> None:
     """Measures every solver and records the rows."""
-    keep_freed_memory()
+    prepare()
     denoise, params, obs = network()
     rows = []
     for spec in SOLVERS:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from benchmarks.nets import ROUNDS, THREADS, compiled, interleaved, must_agree
 from restore_jax.build import build
-from restore_jax.memory import keep_freed_memory
+from restore_jax.cpu import prepare
 from restore_jax.nets.torch_weights import recognise
 
 CONFIGS = ("regression", "diffusion", "blind", "gan_regression", "zoo.denoise", "zoo.sr2", "zoo.sr4", "zoo.jpeg")
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        keep_freed_memory()
+        prepare()
         print(json.dumps(measure(args.one, args.compile)))
         return
     wanted = args.only.split(",") if args.only else CONFIGS

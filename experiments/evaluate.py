@@ -16,11 +16,11 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from restore_jax.build import SpecError
+from restore_jax.cpu import prepare
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import evaluate
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
-from restore_jax.memory import keep_freed_memory
 from restore_jax.photo.read import PhotoError
 from restore_jax.train.checkpoint import CheckpointError
 
@@ -33,7 +33,7 @@ OVERLAP = flags.DEFINE_integer("overlap_px", 24, "overlap of tiles, in pixels of
 def main(argv: list[str]) -> int:
     """0 when every photograph was measured; 1 with the reason otherwise."""
     del argv
-    keep_freed_memory()
+    prepare()
     config = CONFIG.value.to_dict()
     try:
         restorer = Tile(load(WORKDIR.value), TILE.value, OVERLAP.value)

@@ -24,7 +24,7 @@ from pathlib import Path
 import jax
 
 from restore_jax.build import SpecError
-from restore_jax.memory import keep_freed_memory
+from restore_jax.cpu import prepare
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.loop import train
 from restore_jax.train.stop import Interrupted
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="runs whose labels start with one of these, separated by commas")
     parser.add_argument("--shard", default="0/1", help="i/n: the i-th of n shares, from 0, for array jobs")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     try:
         runs = ablation(args.config)
         wanted = tuple(args.only.split(","))

@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from restore_jax.build import SpecError
-from restore_jax.memory import keep_freed_memory
+from restore_jax.cpu import prepare
 from restore_jax.photo.read import PhotoError
 from restore_jax.train import processes
 from restore_jax.train.checkpoint import CheckpointError
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"Not understood: {' '.join(argv[1:])}. Overrides read --config.images=1000.")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax tells each move of each checkpoint, between the lines of the bar
-    keep_freed_memory()
+    prepare()
     try:
         processes.start(COORDINATOR.value, PROCESSES.value, PROCESS.value)
         train(CONFIG.value, WORKDIR.value, profile=PROFILE.value, migrate=MIGRATE.value)

@@ -23,11 +23,10 @@ from tqdm import tqdm
 from benchmarks.record import ROOT, record
 from configs import zero_shot
 from restore_jax.build import build
+from restore_jax.cpu import prepare, run_in_order
 from restore_jax.data.pipeline import Pipeline, to_float
-from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.zero_shot import ZeroShot
 from restore_jax.metrics.psnr import Psnr
-from restore_jax.scheduler import run_in_order
 from restore_jax.train.checkpoint import CheckpointError, read
 
 CROPS, CROP_PX, SEED = 2, 64, 0
@@ -82,7 +81,7 @@ def main() -> int:
     parser.add_argument("--workdir", type=Path, required=True, help="of configs/prior.py's run")
     parser.add_argument("--afresh", action="store_true", help="try again what results/tuned.json already has")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     run_in_order()
     try:
         prior, config = load_prior(args.workdir)

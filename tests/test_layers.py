@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("core", "build", "memory", "scheduler", "zoo"),
+    ("core", "build", "cpu", "zoo"),
     ("ops",),
     ("degrade", "diffusion", "nets", "photo"),
     ("metrics", "targets", "data"),

@@ -20,12 +20,12 @@ from tqdm import tqdm
 from benchmarks.record import record
 from configs.ablations import few_step
 from restore_jax.core import Observation
+from restore_jax.cpu import prepare
 from restore_jax.evaluate.figure import panels
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import METRICS, evaluate
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
-from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.regression import Cubic
 from restore_jax.metrics.perceptual import Perceptual
 from restore_jax.photo.write import write
@@ -160,7 +160,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.few_step", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True, help="where experiments.sweep has trained")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     held = protocol()
     found = rows(args.workdir, held)
     if not any(row["name"] == "teacher" for row in found):

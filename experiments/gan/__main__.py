@@ -27,12 +27,12 @@ from benchmarks.record import record
 from configs import esrgan, gan_regression
 from restore_jax.build import SpecError
 from restore_jax.core import Observation, Restorer
+from restore_jax.cpu import prepare
 from restore_jax.evaluate.figure import panels
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import METRICS, evaluate
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
-from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.interpolate import interpolate
 from restore_jax.methods.regression import Cubic
 from restore_jax.metrics.perceptual import Perceptual
@@ -261,7 +261,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.seeds < 1 or not args.minutes > 0:
         parser.error("--seeds and --minutes are above 0")
-    keep_freed_memory()
+    prepare()
     seeds = list(range(args.seeds))
     try:
         for seed in seeds:

@@ -33,13 +33,13 @@ from tqdm import tqdm
 
 from configs import consistency, diffusion, regression
 from restore_jax.core import Observation
+from restore_jax.cpu import prepare
 from restore_jax.evaluate.figure import panels
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import evaluate
 from restore_jax.evaluate.speed import s_per_mp
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
-from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.regression import Cubic
 from restore_jax.photo.write import write
 from restore_jax.train.checkpoint import CheckpointError
@@ -253,7 +253,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("outputs/demo"), help="the folder for everything")
     parser.add_argument("--quick", action="store_true", help="the same lines on a toy net, for tests")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     begun = time.monotonic()
     try:
         life = Lifecycle(args.out, args.quick)

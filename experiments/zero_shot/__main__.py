@@ -24,13 +24,12 @@ from configs import zero_shot
 from experiments.tune import best, changed, load_prior
 from restore_jax.build import build
 from restore_jax.core import Observation, pinv
+from restore_jax.cpu import prepare, run_in_order
 from restore_jax.evaluate.figure import visible
-from restore_jax.memory import keep_freed_memory
 from restore_jax.methods.zero_shot import ZeroShot
 from restore_jax.metrics.perceptual import Perceptual
 from restore_jax.metrics.psnr import Psnr
 from restore_jax.photo.write import to_uint8, write
-from restore_jax.scheduler import run_in_order
 from restore_jax.train.checkpoint import CheckpointError
 
 SIDE_PX = 96
@@ -104,7 +103,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=2, help="posterior samples a picture")
     parser.add_argument("--shown", default="coffee", help="the photograph of the sheet")
     args = parser.parse_args()
-    keep_freed_memory()
+    prepare()
     run_in_order()
     try:
         prior, config = load_prior(args.workdir)

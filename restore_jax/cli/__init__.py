@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import sys
 
-from restore_jax.memory import keep_freed_memory
+from restore_jax.cpu import prepare
 
 
 def commands() -> dict[str, str]:
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs a subcommand; what a user can mend ends in one line on stderr and status 1."""
     args = parser().parse_args(argv)
-    keep_freed_memory()
+    prepare()
     try:
         args.run(args)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
