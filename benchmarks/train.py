@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.parts import gathered
 
 PARTS = {
-    "step": "-m benchmarks.train_step",
+    "step": "-m benchmarks.train_step --compile",
     "input": "-m benchmarks.input",
     "killed": "-m tests.train.killed --kills 30 --images 600",
     "corrupt": "-m tests.train.corrupt --cases 100",
