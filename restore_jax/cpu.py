@@ -4,6 +4,7 @@
     keep_freed_memory()    freed memory stays with the process
     convolve_by_eigen()    dense convolutions by Eigen, not by YNNPACK
     run_in_order()         the parts of a program one after the other
+    give_back_freed_memory()    what lies free now goes back to the system, once
 
 XLA reads its flags once: call them before the first computation. Importing the package changes nothing.
 """
@@ -37,9 +38,9 @@ def run_in_order() -> bool:
 def convolve_by_eigen() -> bool:
     """Whether XLA will leave dense convolutions to Eigen from now on.
 
-    jaxlib 0.10.2 gives them to YNNPACK, with which the gradient of SPAN x4 takes 1.5 times as long on two cores, and that
-    of a U-Net 1.6 times (least of three runs each); products of matrices stay with YNNPACK. Other releases know other flags, and
-    stop at one that they do not know: there nothing is set. A setting of the user's own is left alone.
+    jaxlib 0.10.2 gives them to YNNPACK, with which the gradient of SPAN x4 takes 1.5 times as long on two cores, and
+    that of a U-Net 1.6 times (least of three runs each); products of matrices stay with YNNPACK. Other releases know
+    other flags, and stop at one that they do not know: there nothing is set. A setting of the user's own is left alone.
     """
     if metadata.version("jaxlib") != "0.10.2":
         return False
@@ -77,3 +78,18 @@ def keep_freed_memory(limit: int = 2**30) -> bool:
         return False
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, limit), (_M_TRIM_THRESHOLD, 2**31 - 1))
     return all([libc.mallopt(parameter, value) for parameter, value in settings])
+
+
+def give_back_freed_memory() -> bool:
+    """Freed memory that was kept goes back to the system, pages inside the heap too; True if there was any.
+
+    For long work whose peak counts: where a piece comes to lie in the heap is chance, and each that no longer fits a
+    hole makes the process larger by a whole one. Costs the page faults of what is taken again. Where the C library is
+    not glibc it does nothing.
+
+    Reference: malloc_trim(3).
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, TypeError, AttributeError):
+        return False

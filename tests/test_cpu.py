@@ -104,6 +104,31 @@ def test_kept_memory_is_not_mapped_again():
     assert page_faults("keep") < 800
 
 
+def test_kept_memory_can_be_given_back():
+    """500 MiB are freed and stay; then they do not."""
+    program = """
+import numpy as np
+from pathlib import Path
+from restore_jax.cpu import give_back_freed_memory, keep_freed_memory
+took = keep_freed_memory()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = resident()
+pieces = [np.ones(2**20, np.uint8) for _ in range(500)]
+last = np.ones(1)  # above them in the heap
+del pieces
+kept = resident() - before
+give_back_freed_memory()
+print(took, kept, resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    took, kept, left = done.stdout.split()
+    if took != "True":
+        pytest.skip("the C library is not glibc: nothing to set")
+    assert int(kept) > 450 * 2**20
+    assert int(left) < 50 * 2**20
+
+
 @pytest.mark.parametrize("limit", [0, -1, 2**31])
 def test_a_limit_that_malloc_cannot_take_is_refused(limit):
     with pytest.raises(ValueError, match="limit"):

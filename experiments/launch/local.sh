@@ -32,7 +32,7 @@ pids+=($!)
 status=0 left=$processes
 while ((left > 0)); do
   code=0
-  wait -n "${pids[@]}" || code=$?
+  wait -n "${pids[@]}" 2>/dev/null || code=$?  # one that ended in the meantime is said to be no job
   if ((code == 127)); then break; fi  # none left to wait for
   if ((code > 128)) && kill -0 "${pids[@]}" 2>/dev/null; then continue; fi  # the trap ran; they are saving
   left=$((left - 1))

@@ -6,6 +6,8 @@
 An array is a source, a `numpy.memmap` included. Levels become float32 in [0, 1] tile by tile, not picture by picture.
 """
 
+import math
+import mmap
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -84,9 +86,22 @@ def to_levels(rows: Float32[np.ndarray, "n w c"], dtype: Any) -> Shaped[np.ndarr
 
 def to_float(rows: Shaped[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
     """Levels over the largest one of their type; floats as they are."""
+    out = rows.astype(np.float32)
     if np.issubdtype(rows.dtype, np.integer):
-        return rows.astype(np.float32) / np.float32(np.iinfo(rows.dtype).max)
-    return rows.astype(np.float32)
+        out /= np.float32(np.iinfo(rows.dtype).max)
+    return out
+
+
+def mapped(shape: tuple[int, ...], dtype: Any) -> Shaped[np.ndarray, "..."]:
+    """Zeros in memory of their own, which goes back to the system with them.
+
+    In the heap, buffers that live as long as a photograph lie between the pieces that XLA takes for each tile and gives
+    back; pieces that then no longer fit make the process grow with every band.
+    """
+    count = math.prod(shape)
+    if not count:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, count * np.dtype(dtype).itemsize), dtype, count).reshape(shape)
 
 
 def mirrored(size: int, multiple: int) -> Int[np.ndarray, " n"]:
@@ -119,7 +134,7 @@ class Window:
         if high > self._bottom:
             new = np.asarray(self.source.rows(self._bottom, high))
             if self._held is None or len(self._held) < kept + len(new):
-                larger = np.empty((kept + len(new), *new.shape[1:]), new.dtype)
+                larger = mapped((kept + len(new), *new.shape[1:]), new.dtype)
                 if self._held is not None:
                     larger[:kept] = self._held[low - self._top : low - self._top + kept]
                 self._held = larger
@@ -130,11 +145,13 @@ class Window:
             self._held[:kept] = self._held[low - self._top : low - self._top + kept]
         self._top, self._bottom = low, max(high, self._bottom)
 
-    def part(self, rows: slice, cols: slice) -> Float32[np.ndarray, "p q c"]:
-        """A tile of what is available."""
+    def fill(self, out: Float32[np.ndarray, "p q c"], rows: slice, cols: slice) -> None:
+        """Writes a tile of what is available into `out`, a few rows at a time."""
         if self._held is None:
-            raise ValueError("Window.part before Window.need: no rows are held.")
-        return to_float(self._held[np.ix_(self._rows[rows] - self._top, self._cols[cols])])
+            raise ValueError("Window.fill before Window.need: no rows are held.")
+        own, across = self._rows[rows] - self._top, self._cols[cols]
+        for first in range(0, len(own), STEP):
+            out[first : first + STEP] = to_float(self._held[np.ix_(own[first : first + STEP], across)])
 
 
 Part = Callable[[slice, slice], np.ndarray]

@@ -31,11 +31,12 @@ from restore_jax.infer.restoration import Rows
 from restore_jax.infer.samples import Samples
 from restore_jax.infer.spread import Spread
 from restore_jax.infer.strength import Strength
-from restore_jax.infer.tile import AREA, Progress, Tile
+from restore_jax.infer.tile import Progress, Tile
 
 TASKS = {"denoise": 1, "sr2": 2, "sr4": 4, "deblur": 1, "jpeg": 1, "inpaint": 1}  # and how much they enlarge
 NOISE_STD, BLUR_PX, BLOCKINESS = 0.035, 1.6, 1.35  # above what sound photographs have by themselves
-FEW_SIZES = 4
+FEW_SIZES = 4  # of photographs, up to which each has tiles and a program of its own
+SHARED_AREA = 2**20  # pixels of x in a tile that photographs of more sizes share: larger ones overlap more
 
 
 class NoModel(ValueError):
@@ -282,7 +283,7 @@ def shared_side(tile: Tile, short_px: int) -> int:
     The shorter side of the smallest, `short_px`, but no more than the memory of a tile allows, and no less than what
     leaves a quarter of it inside its halo.
     """
-    most = int((AREA / tile.scale**2) ** 0.5)
+    most = int((SHARED_AREA / tile.scale**2) ** 0.5)
     least = max(4 * tile.halo, 2 * tile.halo + tile.unit, 128)
     return max(least, min(most, short_px)) // tile.unit * tile.unit
 

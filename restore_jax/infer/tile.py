@@ -24,18 +24,15 @@ import numpy as np
 from jaxtyping import Float
 
 from restore_jax.core import Keys, Observation, Restorer, split
+from restore_jax.cpu import give_back_freed_memory
 from restore_jax.infer.around import is_local
-from restore_jax.infer.bands import ArraySink, Part, Window, mirrored, part_of
+from restore_jax.infer.bands import ArraySink, Part, Window, mapped, mirrored, part_of
 from restore_jax.infer.grid import Axis, fitted
 from restore_jax.infer.noise import normal_part
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
-AREA, BATCH, MEMORY_MB = (
-    2**20,
-    4,
-    600.0,
-)  # pixels of x a tile, tiles at a time, and what a program's temporaries may take
+AREA, BATCH, MEMORY_MB = 2**22, 4, 600.0  # pixels of x a tile, tiles at a time, what a program's temporaries may take
 
 
 def to_stderr(text: str) -> None:
@@ -257,6 +254,8 @@ class Tile:
         downs, acrosses = (axis.spans for axis in axes)
         numbers = [(k, j) for k in range(len(downs)) for j in range(len(acrosses))]
         scaled = lambda span: slice(span.start * self.scale, span.stop * self.scale)  # noqa: E731
+        down, across = downs[0].stop - downs[0].start, acrosses[0].stop - acrosses[0].start
+        y = mapped((batch, down, across, picture.size[2]), np.float32)  # filled anew for each batch
         for first in range(0, len(numbers), batch):
             some = numbers[first : first + batch]
             picture.need(downs[some[0][0]].start, downs[some[-1][0]].stop)
@@ -266,7 +265,8 @@ class Tile:
                 name: np.stack([part(scaled(rows), scaled(cols)) for rows, cols in places])
                 for name, part in extras.parts.items()
             }
-            y = np.stack([picture.part(rows, cols) for rows, cols in places])
+            for one, (rows, cols) in zip(y, places):
+                picture.fill(one, rows, cols)
             yield some, Observation(y=y, noise_std=extras.noise_std, cond={**extras.alike, **cond})
 
     def _rows(
@@ -281,7 +281,7 @@ class Tile:
         """Finished rows of x_hat as they come, from `axes[0].begin` on, with the row of y that they end before."""
         (down, across), s = axes, self.scale
         downs, acrosses = down.windows(s), across.windows(s)
-        total, filled = np.zeros((0, 0, 0), np.float32), 0  # one buffer, so that the heap stays in one piece
+        total, filled = np.zeros((0, 0, 0), np.float32), 0  # one buffer for all bands
         base, finished, count = down.begin, 0, len(down.spans) * len(across.spans)
         for some, obs in self.tiles(picture, extras, axes, batch):
             try:
@@ -294,7 +294,7 @@ class Tile:
                 rows, cols = down.spans[k], across.spans[j]
                 wanted = max(filled, (rows.stop - base) * s)
                 if wanted > len(total):
-                    larger = np.zeros((wanted, across.size * s, x_hat.shape[-1]), np.float32)
+                    larger = mapped((wanted, across.size * s, x_hat.shape[-1]), np.float32)
                     larger[:filled] = total[:filled].reshape(filled, *larger.shape[1:])
                     total = larger
                 total[filled:wanted] = 0.0
@@ -305,7 +305,10 @@ class Tile:
                     window = downs[k][top : top + 64, None, None] * acrosses[j][None, :, None]
                     part = window * x_hat[top : top + 64]
                     total[to + top : to + top + len(part), cols.start * s : cols.stop * s] += part
+            del restored, x_hat  # before the next tiles take as much
             finished += len(some)
+            if finished < count:
+                give_back_freed_memory()
             if progress:
                 progress(finished, count)
             k = finished // len(across.spans)  # rows of tiles that are complete

@@ -80,12 +80,15 @@ def test_two_local_processes_train_what_one_does(tmp_path):
 
     from tests.experiments.test_launchers import CONFIG
 
-    (tmp_path / "tiny.py").write_text(CONFIG)
-    train = [sys.executable, "-m", "experiments.train", f"--config={tmp_path / 'tiny.py'}"]
-    mesh = ["--config.parallel={'name': 'train.parallel.Mesh', 'fsdp': 2}"]
-    done = shell("local.sh", "2", "2", *train, *mesh, f"--workdir={tmp_path / 'two'}", LOGS=str(tmp_path))
+    (tmp_path / "one.py").write_text(CONFIG)
+    mesh = "tiny_config(parallel={'name': 'train.parallel.Mesh', 'fsdp': 2}, "
+    (tmp_path / "two.py").write_text(CONFIG.replace("tiny_config(heldout", mesh + "heldout"))
+    train = [sys.executable, "-m", "experiments.train"]
+    two = (f"--config={tmp_path / 'two.py'}", f"--workdir={tmp_path / 'two'}")
+    done = shell("local.sh", "2", "2", *train, *two, LOGS=str(tmp_path))
     assert done.returncode == 0, done.stderr + done.stdout + (tmp_path / "process-1.log").read_text()
-    alone = subprocess.run([*train, f"--workdir={tmp_path / 'one'}"], cwd=ROOT, capture_output=True, text=True)
+    one = (f"--config={tmp_path / 'one.py'}", f"--workdir={tmp_path / 'one'}")
+    alone = subprocess.run([*train, *one], cwd=ROOT, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stderr
 
     def losses(run: str) -> list[float]:
@@ -95,3 +98,32 @@ def test_two_local_processes_train_what_one_does(tmp_path):
     assert len(losses("two")) == len(losses("one")) > 0
     # AdamW with its own epsilon: rounding moves near-zero gradients at the full rate of 1e-3 (benchmarks.parallel).
     assert losses("two") == pytest.approx(losses("one"), rel=1e-3)
+
+
+@pytest.mark.soak
+def test_two_local_processes_go_back_together(tmp_path):
+    """The alarm rings at step 5: both read checkpoint 4 again, and end at half the rate with nobody left waiting."""
+    import json
+
+    config = """
+from ml_collections import ConfigDict
+from tests.train.tiny import tiny_config
+
+def get_config():
+    heldout = {"name": "data.sets.embedded.Embedded", "split": "heldout"}
+    optim = {"name": "train.optim.AdamW", "rate": 1e-3, "decay": {"name": "train.optim.Constant"}}
+    alarm = {"name": "tests.train.tiny.Alarm", "at": 5, "above": 0.75e-3}
+    mesh = {"name": "train.parallel.Mesh", "fsdp": 2}
+    return ConfigDict(tiny_config(heldout_set=heldout, optim=optim, guard=alarm, parallel=mesh))
+"""
+    (tmp_path / "alarmed.py").write_text(config)
+    train = [sys.executable, "-m", "experiments.train", f"--config={tmp_path / 'alarmed.py'}"]
+    done = shell("local.sh", "2", "2", *train, f"--workdir={tmp_path / 'run'}", LOGS=str(tmp_path))
+    assert done.returncode == 0, done.stderr + done.stdout + (tmp_path / "process-1.log").read_text()
+    assert "back to step 4, 1 of 1 times, and on at 0.5 times the rate" in done.stdout
+    (row,) = map(json.loads, (tmp_path / "run" / "rollbacks.jsonl").read_text().splitlines())
+    assert (row["found"], row["to"]) == (5, 4)
+    rows = map(json.loads, (tmp_path / "run" / "table.jsonl").read_text().splitlines())
+    table = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in table] == list(range(1, 9))
+    assert [row["rate"] for row in table] == pytest.approx([1e-3] * 4 + [5e-4] * 4)
