@@ -7,7 +7,7 @@ Along two axes windows multiply, so that the sum over all tiles is 1 at every pi
 With `feather = False` each pixel belongs to one tile (w is 0 or 1); else neighbours blend linearly.
 """
 
-import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,19 +82,21 @@ class Axis:
 
 
 def fitted(height: int, width: int, halo: int, unit: int, area: int) -> tuple[int, int]:
-    """The tile of at most `area` pixels whose overlap costs a picture little: height and width, multiples of `unit`.
+    """The tile of at most `area` pixels whose overlap costs a picture least: height and width, multiples of `unit`.
 
-    n tiles that meet exactly along an axis are `(size + 2 halo (n - 1)) / n` long, the fewer the cheaper. The width is
-    that of the fewest which are not above `sqrt(area)`, whatever the height, so that bands of pictures of one width
-    take one memory; the height has what is left of the area. Where nothing is so small, the smallest with as much
-    room inside as its halo takes.
+    n tiles that meet exactly along an axis are `(size + 2 halo (n - 1)) / n` long. Of all pairs of numbers whose tile
+    is not above `area`, those with the fewest pixels in all tiles together; so pictures of any height take much the
+    same memory. Where no tile is so small, the smallest with as much room inside as its halo takes.
     """
 
-    def side(size: int, most: float) -> int:
+    def sides(size: int) -> list[tuple[int, int]]:
         counts = range(1, max(2, size // max(unit, 2 * halo) + 1))
-        exact = (-(-(size + 2 * halo * (n - 1)) // n) for n in counts)
-        sides = [min(size, -(-one // unit) * unit) for one in exact]
-        return max((one for one in sides if one <= most), default=min(sides))
+        exact = ((n, -(-(size + 2 * halo * (n - 1)) // n)) for n in counts)
+        return [(min(size, -(-one // unit) * unit), n) for n, one in exact]
 
-    across = side(width, max(area / height, math.sqrt(area)))
-    return side(height, area / across), across
+    acrosses = sides(width)  # falling
+    found = []
+    for h, n in sides(height):
+        k = bisect_left(acrosses, -(area // h), key=lambda side: -side[0])
+        found += [(n * m * h * w, h, w) for w, m in acrosses[k : k + 1]]
+    return min(found)[1:] if found else (min(sides(height))[0], min(acrosses)[0])
