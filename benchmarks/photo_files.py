@@ -387,7 +387,7 @@ def main() -> None:
         return
     else:
         raise SystemExit(f"python -m benchmarks.photo_files round_trips|fuzz [n], not {what!r}.")
-    print(json.dumps(result, indent=1))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
