@@ -281,8 +281,8 @@ class Tile:
         """Finished rows of x_hat as they come, from `axes[0].begin` on, with the row of y that they end before."""
         (down, across), s = axes, self.scale
         downs, acrosses = down.windows(s), across.windows(s)
-        total, filled = np.zeros((0, 0, 0), np.float32), 0  # one buffer for all bands
-        base, finished, count = down.begin, 0, len(down.spans) * len(across.spans)
+        total, filled, base = np.zeros((0, 0, 0), np.float32), 0, down.begin  # one buffer for all bands
+        finished, count = 0, len(down.spans) * len(across.spans)
         for some, obs in self.tiles(picture, extras, axes, batch):
             try:
                 restored = np.asarray(self._program(key, obs)(key, obs))
@@ -340,27 +340,26 @@ class Tile:
             return self._rooms[h, w]
         limit = self._rooms[0, 0].height if (0, 0) in self._rooms else None
         if self.tile_px is not None:
-            side = (
-                self.tile_px if limit is None else min(self.tile_px, max(self._least, limit // self.unit * self.unit))
-            )
+            side = self.tile_px
+            if limit is not None:
+                side = min(side, max(self._least, limit // self.unit * self.unit))
             return Room(min(side, height), min(side, width), self.batch or BATCH)
         batch = self.batch or 1
         area = max(1, (AREA if limit is None else min(AREA, limit**2)) // (batch * self.scale**2))
         budget = (self.memory_mb or _affordable_mb()) * 1e6
         for _ in range(3):
-            tile_h, tile_w = fitted(height, width, self.halo, self.unit, area)
-            room = Room(tile_h, tile_w, batch)
+            room = Room(*fitted(height, width, self.halo, self.unit, area), batch)
             try:
-                axes = (self._axis(height, tile_h, 0), self._axis(width, tile_w, 0))
+                axes = (self._axis(height, room.height, 0), self._axis(width, room.width, 0))
                 used = _temporaries(self._program(key, next(iter(self.tiles(picture, extras, axes, batch)))[1]))
             except Exception as error:
                 if not out_of_memory(error):
                     raise
                 used = 2 * budget
-            if used <= budget or tile_h * tile_w <= self._least**2:
+            if used <= budget or room.height * room.width <= self._least**2:
                 return room
             self._programs.clear()
-            area = int(tile_h * tile_w * 0.9 * budget / used)
+            area = int(room.height * room.width * 0.9 * budget / used)
         return room
 
     def _less(self, room: Room, error: BaseException) -> Room:
