@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.record import record
-from restore_jax.cpu import prepare
+from restore_jax.cpu import keep_freed_memory
 from restore_jax.nets.nafnet import NafBlock
 
 WIDTH, SIZE, ROUNDS, CALLS, PAUSE_S, THREADS, RATE = 32, 256, 31, 4, 0.05, 2, 1e-3
@@ -107,7 +107,7 @@ def agree(ours, theirs, what: str) -> None:
 def measure(keep: bool) -> dict[str, float]:
     """Checks both sides against each other, then times them."""
     if keep:
-        prepare()
+        keep_freed_memory()
     try:
         import torch
     except ImportError:

@@ -16,8 +16,9 @@ and reparameterised branches are folded on ours: as our nets train). Batch norms
 Rounds alternate A B C A B C in one process: a pause, in which OpenMP's threads stop spinning for more work and leave
 ours their core, a call to warm up, then calls for about a third of a second, whose mean is the round's figure.
 Recorded are medians over the rounds, and the medians of the ratios of neighbouring rounds. Each net runs in a fresh
-process with `restore_jax.cpu.keep_freed_memory`, for all sides, as our commands do. SPAN beside ncnn: the published
-x4 weights, ncnn with its own defaults (on this kind of machine float16 storage where the CPU has it), two threads.
+process with `restore_jax.cpu.prepare`, as our commands do; the memory is kept for all sides. SPAN beside ncnn: the
+published x4 weights, ncnn with its own defaults (on this kind of machine float16 storage where the CPU has it), two
+threads.
 
 What is measured is kept in `outputs/nets.partial.json` until all of the table is, whatever stops the run.
 """

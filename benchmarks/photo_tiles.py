@@ -99,7 +99,7 @@ class File:
     """Rows of a file of bytes, read as they are asked for, and one that they are written to."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.path, self.shape, self.out = path, shape, open(path.with_suffix(".out"), "wb")  # noqa: SIM115
+        self.path, self.shape, self.out = path, shape, path.with_suffix(".out")
 
     def rows(self, top: int, bottom: int) -> np.ndarray:
         """Rows top to bottom - 1."""
@@ -109,8 +109,9 @@ class File:
 
     def write(self, rows: np.ndarray) -> None:
         """The next rows, as bytes."""
-        for first in range(0, len(rows), 64):
-            self.out.write(to_levels(rows[first : first + 64], np.uint8).tobytes())
+        with open(self.out, "ab") as out:
+            for first in range(0, len(rows), 64):
+                out.write(to_levels(rows[first : first + 64], np.uint8).tobytes())
 
 
 def memory_mb(kind: str) -> float:
@@ -138,8 +139,7 @@ def peak(net: dict[str, Any], size: tuple[int, int]) -> dict[str, float]:
         before, start = memory_mb("VmRSS"), time.perf_counter()
         Tile(restore).stream(jax.random.key(0), file, file)
         seconds = time.perf_counter() - start
-        file.out.flush()
-        if os.path.getsize(file.out.name) != math.prod(file.shape):
+        if os.path.getsize(file.out) != math.prod(file.shape):
             raise ValueError("photo_tiles: the output is not whole.")
     return {"peak_mb": memory_mb("VmHWM") - before, "seconds": seconds}
 

@@ -8,7 +8,7 @@ jitted `scan` of 18 steps. For each solver, rounds alternate between the two in 
 up, then one sample, and as many bare calls as that sample evaluates the network. A row's overhead is the median over
 rounds of (sample / evaluations) / (bare call) - 1; `overhead` is the largest of them, the fresh noise of stochastic
 solvers included. `recompiles` counts the programs beyond the first that the same jitted sample is compiled to when
-the levels change and not their number. Memory is kept, as by `restore_jax.cpu.keep_freed_memory` in our commands.
+the levels change and not their number. `restore_jax.cpu.prepare` comes first, as in our commands.
 """
 
 import statistics

@@ -135,7 +135,10 @@ def picture(workdir: Path, held: Protocol, lines: list[dict[str, Any]]) -> np.nd
     """A detail of one photograph by each row of the first seed, with the row's figures."""
     _, obs, x = held.cases[1]
     top, left, side = 96, 300, 160
-    cut = lambda a, ratio: np.asarray(a)[top // ratio :, left // ratio :][: side // ratio, : side // ratio]  # noqa: E731
+
+    def cut(a: Any, ratio: int) -> np.ndarray:
+        return np.asarray(a)[top // ratio :, left // ratio :][: side // ratio, : side // ratio]
+
     shown = {"observed\n": cut(obs.y, 2)}
     for name, samplers in few_step.ROWS.items():
         for run, sampler in samplers:

@@ -157,13 +157,12 @@ def row_of(workdir: Path, seed: int, held: Protocol) -> dict[str, Any]:
             return known
     before, after = (measured(load(workdir / f"{run}-{seed}"), held) for run in ("regression", "gan"))
     line = [{"share": share, **measured(between(workdir, seed, share), held)} for share in SHARES]
-    gained = lambda name: 1 - after[name] / before[name]  # noqa: E731
     row = {
         "seed": seed,
         "psnr_drop": before["psnr"] - after["psnr"],
         "ssim_drop": before["ssim"] - after["ssim"],
-        "perceptual_gain": gained("perceptual"),
-        "unseen_stages_gain": gained("unseen_stages"),
+        "perceptual_gain": 1 - after["perceptual"] / before["perceptual"],
+        "unseen_stages_gain": 1 - after["unseen_stages"] / before["unseen_stages"],
         "images": esrgan_images(workdir, seed),
         "regression": before,
         "gan": after,
@@ -242,12 +241,12 @@ def picture(workdir: Path, seed: int, held: Protocol) -> np.ndarray:
     psnr, shown = METRICS["psnr"], {}
     for case, top, left in ((0, 64, 128), (1, 96, 300)):
         name, obs, x = held.cases[case]
-        cut = lambda a, top=top, left=left: np.asarray(a)[top : top + 160, left : left + 160]  # noqa: E731
+        detail = np.s_[top : top + 160, left : left + 160]
         for label, restorer in restorers.items():
             x_hat = held.compared(tiled(restorer)(jax.random.key(0), Observation(y=np.asarray(obs.y)[None]))[0])
             figures = float(psnr(x_hat[None], x[None])[0]), float(MEASURES["perceptual"](x_hat[None], x[None])[0])
-            shown[f"{label}, {name}\n{figures[0]:.2f} dB, perceptual {figures[1]:.3f}"] = cut(x_hat)
-        shown[f"original, {name}\n"] = cut(x)
+            shown[f"{label}, {name}\n{figures[0]:.2f} dB, perceptual {figures[1]:.3f}"] = np.asarray(x_hat)[detail]
+        shown[f"original, {name}\n"] = np.asarray(x)[detail]
     title = f"Super-resolution by {SCALE}, seed {seed} (figures: the whole photograph)"
     return panels(shown, title, columns=4, width_px=320)
 

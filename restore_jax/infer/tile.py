@@ -253,8 +253,7 @@ class Tile:
         """Batches of tiles in order: their numbers along both axes, and what is given; short ones are filled up."""
         downs, acrosses = (axis.spans for axis in axes)
         numbers = [(k, j) for k in range(len(downs)) for j in range(len(acrosses))]
-        scaled = lambda span: slice(span.start * self.scale, span.stop * self.scale)  # noqa: E731
-        down, across = downs[0].stop - downs[0].start, acrosses[0].stop - acrosses[0].start
+        s, down, across = self.scale, downs[0].stop - downs[0].start, acrosses[0].stop - acrosses[0].start
         y = mapped((batch, down, across, picture.size[2]), np.float32)  # filled anew for each batch
         for first in range(0, len(numbers), batch):
             some = numbers[first : first + batch]
@@ -262,7 +261,7 @@ class Tile:
             full = some + some[-1:] * (batch - len(some))
             places = [(downs[k], acrosses[j]) for k, j in full]
             cond = {
-                name: np.stack([part(scaled(rows), scaled(cols)) for rows, cols in places])
+                name: np.stack([part(*(slice(a.start * s, a.stop * s) for a in place)) for place in places])
                 for name, part in extras.parts.items()
             }
             for one, (rows, cols) in zip(y, places):
@@ -369,8 +368,8 @@ class Tile:
             MemoryError: both are the smallest.
         """
         self._programs.clear()
-        half = lambda side: max(min(side, self._least), side // 2 // self.unit * self.unit)  # noqa: E731
-        less = Room(half(room.height), half(room.width), room.batch)
+        height, width = (max(min(n, self._least), n // 2 // self.unit * self.unit) for n in (room.height, room.width))
+        less = Room(height, width, room.batch)
         if less == room and room.batch > 1:
             less = dataclasses.replace(room, batch=room.batch // 2)
         if less == room:

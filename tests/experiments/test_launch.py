@@ -1,6 +1,8 @@
 """The launchers: they are shell that parses, and the local one starts processes that find each other."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +66,7 @@ def test_xpk_says_what_it_would_run():
     assert "set IMAGE" in done.stderr
 
 
-@pytest.mark.skipif(subprocess.run(["which", "sbatch"], capture_output=True).returncode == 0, reason="a real Slurm")
+@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="a real Slurm")
 def test_slurm_hands_everything_to_srun(tmp_path):
     """A stand-in for srun prints what it is asked to run."""
     (tmp_path / "srun").write_text('#!/bin/sh\necho "$@"\n')
@@ -76,8 +78,6 @@ def test_slurm_hands_everything_to_srun(tmp_path):
 @pytest.mark.soak
 def test_two_local_processes_train_what_one_does(tmp_path):
     """The page's command, on a run of seconds."""
-    import json
-
     from tests.experiments.test_launchers import CONFIG
 
     (tmp_path / "one.py").write_text(CONFIG)
@@ -103,8 +103,6 @@ def test_two_local_processes_train_what_one_does(tmp_path):
 @pytest.mark.soak
 def test_two_local_processes_go_back_together(tmp_path):
     """The alarm rings at step 5: both read checkpoint 4 again, and end at half the rate with nobody left waiting."""
-    import json
-
     config = """
 from ml_collections import ConfigDict
 from tests.train.tiny import tiny_config

@@ -45,6 +45,14 @@ def test_a_fitted_tile_is_the_cheapest_that_is_allowed():
     assert h * w <= 2**20
     assert h % 8 == w % 8 == 0
     assert cost(h, w) < 1.12
+
+    def exact(size):
+        sides = (-(-(size + 48 * (n - 1)) // n) for n in range(1, size // 48 + 2))
+        return {min(size, -(-side // 8) * 8): n for n, side in reversed(list(enumerate(sides, 1)))}
+
+    downs, acrosses = exact(8064), exact(6048)
+    every = [n * a * m * b for a, n in downs.items() for b, m in acrosses.items() if a * b <= 2**20]
+    assert downs[h] * h * acrosses[w] * w == min(every)
     for height in (2016, 4032):  # of much the same memory, whatever the height
         other = fitted(height, 6048, 24, 8, 2**20)
         assert 0.8 < other[0] * other[1] / (h * w) <= 2**20 / (h * w)
