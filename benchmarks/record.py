@@ -56,10 +56,11 @@ def _cpu_model() -> str:
 
 
 def commit() -> str:
-    """What is checked out, and whether it was changed."""
+    """What is checked out, and whether it was changed; results themselves do not count."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
     commit = git("rev-parse", "--short=12", "HEAD")
-    return f"{commit or 'none'}{'-dirty' if git('status', '--porcelain', '--untracked-files=no') else ''}"
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
+    return f"{commit or 'none'}{'-dirty' if changed else ''}"
