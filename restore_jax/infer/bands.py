@@ -109,6 +109,12 @@ def mirrored(size: int, multiple: int) -> Int[np.ndarray, " n"]:
     return np.pad(np.arange(size), (0, -size % multiple), mode="symmetric")
 
 
+def straight(indices: Int[np.ndarray, " n"]) -> slice | Int[np.ndarray, " n"]:
+    """Indices of `mirrored` as a slice, which copies nothing, where none of them is of the mirror image."""
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if last - first == len(indices) - 1 else indices
+
+
 class Window:
     """A source of which only the latest rows are held, continued by its mirror image to multiples of `unit`."""
 
@@ -151,7 +157,8 @@ class Window:
             raise ValueError("Window.fill before Window.need: no rows are held.")
         own, across = self._rows[rows] - self._top, self._cols[cols]
         for first in range(0, len(own), STEP):
-            out[first : first + STEP] = to_float(self._held[np.ix_(own[first : first + STEP], across)])
+            band = self._held[straight(own[first : first + STEP])]
+            out[first : first + STEP] = to_float(band[:, straight(across)])
 
 
 Part = Callable[[slice, slice], np.ndarray]

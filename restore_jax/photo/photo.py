@@ -48,7 +48,8 @@ class Photo(Samples):
 
     def rows(self, top: int, bottom: int) -> Float32[np.ndarray, "n w 3"]:
         """The rows `x[top:bottom]` alone."""
-        return np.clip(self.colours.to_srgb(to_unit(self.pixels[top:bottom])), 0, 1)
+        x = self.colours.to_srgb(to_unit(self.pixels[top:bottom]))
+        return x if self.colours.exact and self.depth != 32 else np.clip(x, 0, 1)
 
     def sink(self, height: int, width: int) -> "Sink":
         """Takes restored rows from the top, of a picture of this size, and becomes the restored photograph."""
