@@ -16,7 +16,8 @@ LAYERS = (
     ("methods",),
     ("train",),
     ("infer",),
-    ("evaluate", "export", "app"),
+    ("export",),
+    ("evaluate", "app"),
     ("cli",),
     ("testing",),
 )

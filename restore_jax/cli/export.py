@@ -20,7 +20,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="of the sampler, for few-step models; the model's own by default")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--uint8", action="store_true", help="pictures of 8 bits in and out")
-    parser.add_argument("--calibrate", metavar="FOLDER", help="photographs for int8-static; else the embedded ones")
+    parser.add_argument("--calibrate", metavar="FOLDER", help="photographs to choose 8 bits by; else the embedded ones")
+    parser.add_argument("--least-db", type=float, metavar="DB", help="of PSNR to float32: 16 bits where 8 lose more")
     parser.add_argument("--keep-float32", default="", metavar="OP[,OP]", help="Core ML operations to keep in 32 bits")
     parser.add_argument("--check", action="store_true", help="run the file beside JAX, a row of JSON for each size")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -33,10 +34,10 @@ def run(args: argparse.Namespace) -> None:
     from restore_jax.export.exporter import Recipe, described, export, sizes, stepped
     from restore_jax.infer.load import load
 
-    if args.calibrate and args.precision != "int8-static":
-        raise ValueError(f"--calibrate goes with --precision int8-static only, not with {args.precision}.")
+    if args.calibrate and not args.precision.startswith("int8"):
+        raise ValueError(f"--calibrate goes with --precision int8-..., not with {args.precision}.")
     keep = tuple(name for name in args.keep_float32.split(",") if name)
-    recipe = Recipe(args.to, sizes(args.size), args.precision, args.uint8, args.calibrate, keep)
+    recipe = Recipe(args.to, sizes(args.size), args.precision, args.uint8, args.calibrate, keep, args.least_db)
     restorer = load(the_model(args))
     if args.steps is not None:
         restorer = stepped(restorer, args.steps)
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
     for name, graph in written.graphs.items():
         inputs = ", ".join(f"{of} {spec.shape}" for of, spec in graph.inputs.items())
         print(f"{args.output}: {name}: {inputs} -> {graph.output}, {written.bytes} bytes")
+    if written.halves:
+        print(f"{args.output}: 16 bits in {', '.join(written.halves)}")
     rows = written.check() if args.check else []
     for row in rows:
         print(json.dumps(row))

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from restore_jax import __version__
 from restore_jax.evaluate.honesty import Halves, Shrink, maps_of, section, write_page
 from restore_jax.evaluate.run import weights_hash
+from restore_jax.export.runner import loaded
 from restore_jax.infer.jobs import Job, Journal, Outcome, Stop, Stopped, jobs_of, overlap
 from restore_jax.infer.task import FEW_SIZES, Damage, Finish, Tasks, restore_rows
 from restore_jax.photo.encode import BY_ROWS, kind_of
@@ -28,7 +29,19 @@ from restore_jax.photo.read import PhotoError, size
 
 REPORTED = 20  # a page of more cannot be looked through
 BAND_MP = 24.0  # restorations larger than this go to the file by bands, where its format allows
-SETTINGS = ("task", "strength", "samples", "ensemble", "colour", "grain", "seed", "quality", "strip_gps", "strip_all")
+SETTINGS = (
+    "task",
+    "runtime",
+    "strength",
+    "samples",
+    "ensemble",
+    "colour",
+    "grain",
+    "seed",
+    "quality",
+    "strip_gps",
+    "strip_all",
+)
 
 
 @dataclass(eq=False)
@@ -148,6 +161,7 @@ class Photographs:
             overlap_px=o["overlap"],
             short_px=int(statistics.quantiles([min(s) for s in sizes], n=10)[0]) if many else None,
             say=self.said,
+            load=partial(loaded, runtime=o["runtime"], tile_px=o["tile"]),
         )
 
     @cached_property

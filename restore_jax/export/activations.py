@@ -4,7 +4,8 @@ A jaxpr is run equation by equation inside one `jit`. `activations` answers the 
 file; `ranges` answers their largest magnitudes only, in the memory of one pass, to tell where float16 overflows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,19 @@ def keep_float32(found: Iterable[Range], limit: float = FP16_LIMIT) -> tuple[str
     return tuple(sorted(types))
 
 
+Answer = Callable[[Any, list[Any], str], Any]
+
+
+def plain(equation: Any, values: list[Any], module: str = "") -> Any:
+    """What an equation of a jaxpr answers to `values`: at once, in the middle of a trace, if none of them is traced."""
+    bound: Any = equation.primitive.get_bind_params(equation.params)
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # a pair in later releases
+    traced = any(isinstance(value, jax.core.Tracer) for value in values)
+    at_once = contextlib.nullcontext() if traced else jax.ensure_compile_time_eval()
+    with at_once, jax.named_scope(module) if module else contextlib.nullcontext():
+        return equation.primitive.bind(*functions, *values, **params)
+
+
 def recorded(
     graph: Graph, pictures: Iterable[Mapping[str, Any]], of: Callable[[jax.Array], jax.Array]
 ) -> tuple[list[Origin], list[list[jax.Array]]]:
@@ -129,16 +143,18 @@ def recorded(
 
 def run(
     jaxpr: Any,
-    consts: list[tuple[Any, int | None, bool]],
-    given: list[tuple[Any, int | None, bool]],
+    consts: Sequence[tuple[Any, int | None, bool]],
+    given: Sequence[tuple[Any, int | None, bool]],
     origins: list[Origin],
     values: list[jax.Array],
     within: str = "an unknown line",
     inside: str = "",
+    answer: Answer = plain,
 ) -> list[tuple[Any, int | None, bool]]:
     """Runs `jaxpr`, calls inside included, and appends what each equation answers to `origins` and `values`.
 
     A variable is its value, the number of the operation that answered it, and whether it depends on an input.
+    `answer(equation, values, module)` says what an equation answers.
     """
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *given]))
 
@@ -152,13 +168,11 @@ def run(
         inner = next((equation.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in equation.params), None)
         if equation.primitive.name in CALLS and inner is not None:
             body, constants = getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
-            answered = run(body, [(c, None, False) for c in constants], taken, origins, values, where, module)
+            answered = run(body, [(c, None, False) for c in constants], taken, origins, values, where, module, answer)
         else:
-            bound: Any = equation.primitive.get_bind_params(equation.params)
-            functions, params = bound if isinstance(bound, tuple) else ((), bound)  # a pair in later releases
-            out = equation.primitive.bind(*functions, *(value for value, _, _ in taken), **params)
             parents = tuple(number for _, number, _ in taken if number is not None)
             depends = any(depend for _, _, depend in taken)
+            out = answer(equation, [value for value, _, _ in taken], module)
             answered = []
             for value in out if equation.primitive.multiple_results else [out]:
                 answered.append((value, len(origins), depends))

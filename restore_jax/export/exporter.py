@@ -31,8 +31,10 @@ from restore_jax.export.locate import divergence
 from restore_jax.export.mil import CoreMLModel
 from restore_jax.export.onnx import OnnxModel, to_onnx
 from restore_jax.export.parity import agreement, cases
+from restore_jax.export.rounding import kernels, mixed, replaced
 from restore_jax.export.stablehlo import load_stablehlo, to_stablehlo
 from restore_jax.export.tflite import SIGNATURE, TFLiteModel, to_tflite
+from restore_jax.infer.around import is_local
 from restore_jax.infer.model import is_model, read_model
 from restore_jax.train.checkpoint import read
 
@@ -54,12 +56,14 @@ class Recipe:
     """What is to be written.
 
     `sizes` are heights and widths of y, several as signatures or functions that share their weights. With `uint8`, y
-    and x_hat are pictures of 8 bits. `calibration` is a folder of photographs for "int8-static"; None takes those that
-    come with the library. `keep_float32` names Core ML's operations (`activations.keep_float32`) and `skip` modules in
-    a TFLite file, as regular expressions, that keep 32 bits.
+    and x_hat are pictures of 8 bits. `calibration` is a folder of photographs, by which 8 bits are chosen
+    (`export.rounding`; "int8-static" takes its ranges from them too); None takes those that come with the library.
+    `keep_float32` names Core ML's operations that keep 32 bits (`activations.keep_float32`). With `least_db`, modules
+    keep weights of 16 bits until the picture has that PSNR to float32 on those photographs (`rounding.mixed`).
 
     Raises:
-        ValueError: a format, a precision in it, or sizes that do not exist.
+        ValueError: a format, a precision in it, or sizes that do not exist; `least_db` for another than TFLite's
+            "int8-weights", whose arithmetic stays in float32.
     """
 
     to: str = "tflite"
@@ -68,7 +72,7 @@ class Recipe:
     uint8: bool = False
     calibration: str | None = None
     keep_float32: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
+    least_db: float | None = None
 
     def __post_init__(self) -> None:
         if self.to not in PRECISIONS:
@@ -80,15 +84,21 @@ class Recipe:
             raise ValueError(f"Recipe.sizes must be different heights and widths of 1 or more, not {self.sizes}.")
         if len(self.sizes) > 1 and self.to not in SEVERAL:
             raise ValueError(f"Recipe.sizes must be one size for {self.to}, not {self.sizes}; write a file for each.")
+        if self.least_db is not None and (self.to, self.precision) != ("tflite", "int8-weights"):
+            raise ValueError(f"Recipe.least_db is for int8-weights in tflite, not {self.precision} in {self.to}.")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, by what recipe, and the graphs in it by the names it gives them."""
+    """A file that was written, by what recipe, and the graphs in it by the names it gives them.
+
+    `halves` are the modules whose weights have 16 bits where others have 8.
+    """
 
     path: Path
     recipe: Recipe
     graphs: dict[str, Graph]
+    halves: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -149,11 +159,13 @@ def export(
     """Write `restorer` to `path` by `recipe`; whole or not at all.
 
     `metadata` (`described` reads it from a model's files) travels inside, with what the file takes and returns;
-    StableHLO has no place for it, and `path` gets a neighbour `.json`. Seconds to minutes.
+    StableHLO has no place for it, and `path` gets a neighbour `.json`. Seconds to minutes, more in 8 bits: the graph
+    runs on every photograph, and with `least_db` three times as often as it has modules.
 
     Raises:
         ImportError: the format's extra is not installed; the message has the pip command.
-        ValueError: a size that the network's `factor` does not divide, with the next ones; another suffix.
+        ValueError: a size that the network's `factor` does not divide, with the next ones; another suffix; a
+            `least_db` that leaves no module in 8 bits.
         CalibrationError: too few photographs.
         ExportError: an operation that the format cannot hold.
     """
@@ -162,8 +174,6 @@ def export(
         raise ValueError(f"export: path must end in {SUFFIXES[recipe.to]} for {recipe.to}; it is {os.fspath(path)!r}.")
     for height, width in recipe.sizes:
         check_size(restorer, height, width)
-    static = recipe.precision == "int8-static"
-    source = photographs(recipe.calibration) if static else None
     graphs = {}
     for height, width in recipe.sizes:
         graph = restorer_graph(restorer, height, width, channels)
@@ -171,18 +181,28 @@ def export(
         name = f"size_{height}x{width}" if len(recipe.sizes) > 1 else default(recipe.to)
         graphs[name] = dataclasses.replace(graph, metadata=texts)
     eight = {name: graph.as_uint8() if recipe.uint8 else graph for name, graph in graphs.items()}
+    written, pictures, halves = graphs if recipe.to == "coreml" else eight, None, ()
+    if recipe.precision.startswith("int8"):
+        source, first = photographs(recipe.calibration), next(iter(eight.values()))
+        seen = list(calibration(first, source))
+        found = kernels(first, seen)
+        if recipe.least_db is not None:
+            halves = mixed(first, seen, found, recipe.least_db)
+        instead = {one.digest: one.rounded for one in found if one.module not in halves}
+        written = {name: replaced(graph, instead) for name, graph in written.items()}
+        if recipe.precision == "int8-static":
+            pictures = {name: calibration(graph, source) for name, graph in eight.items()}
     if recipe.to == "tflite":
-        pictures = {name: calibration(graph, source) for name, graph in eight.items()} if static else None
-        to_tflite(eight, path, recipe.precision, pictures, recipe.skip)
+        to_tflite(written, path, recipe.precision, pictures, halves)
     elif recipe.to == "coreml":
-        to_coreml(graphs, path, recipe.precision, recipe.keep_float32, images=recipe.uint8)
+        to_coreml(written, path, recipe.precision, recipe.keep_float32, images=recipe.uint8)
     else:
         (graph,) = eight.values()
         (to_onnx if recipe.to == "onnx" else to_stablehlo)(graph, path)
         if recipe.to == "stablehlo":
             with whole(path.with_suffix(".json")) as fresh:
                 fresh.write_text(json.dumps(graph.metadata, indent=1) + "\n")
-    return Exported(path, recipe, eight)
+    return Exported(path, recipe, eight, halves)
 
 
 def default(to: str) -> str:
@@ -239,6 +259,10 @@ def interface(restorer: Any, graph: Graph, recipe: Recipe) -> dict[str, str]:
         "expected_range": "0 255" if recipe.uint8 else "0 1",
         "scale": str(restorer.scale),
         "steps": str(getattr(restorer, "nfe", 1)),
+        "draws": str(restorer.draws),
+        "factor": str(getattr(restorer, "factor", 1)),
+        "halo_px": str(getattr(restorer, "halo_px", 0)),
+        "local": str(is_local(restorer)),
     }
     if "noise" in graph.inputs:
         texts["noise_description"] = f"Standard normal noise, {restorer.draws} images side by side on the last axis."

@@ -11,6 +11,7 @@ Norms, gates and sums stay in float32: a LayerNorm in 8 bits leaves 10 to 15 dB.
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,12 +27,12 @@ def quantized(
     content: bytes,
     precision: str,
     pictures: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
-    skip: tuple[str, ...] = (),
+    halves: tuple[str, ...] = (),
 ) -> bytes:
     """A TFLite file's content in another precision; `pictures` are the inputs of each signature, for "int8-static".
 
-    `skip` names modules that stay in float32, as regular expressions of their paths: "NAFNet/(intro|ending)".
-    Seconds a million parameters, and a run of every picture for "int8-static".
+    `halves` are modules whose weights have 16 bits instead of 8, and which compute in float32 then, by their paths:
+    "NAFNet/intro". Seconds a million parameters, and a run of every picture for "int8-static".
 
     Raises:
         ImportError: the extra is not installed.
@@ -51,22 +52,20 @@ def quantized(
         work = quantizer.Quantizer(bytearray(content))
         for name in PRODUCTS:
             op = qtyping.TFLOperationName(name)
-            if precision == "fp16":
+            if precision == "int8-weights":
+                work.add_weight_only_config(".*", op, 8)
+            elif precision == "int8-dynamic":
+                work.add_dynamic_config(".*", op, 8)
+            elif precision == "int8-static":
+                work.add_static_config(".*", op, 8, 8)
+            for scope in [".*"] if precision == "fp16" else map(within, halves):
                 bits = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
                 config = qtyping.OpQuantizationConfig(
                     weight_tensor_config=bits,
                     compute_precision=qtyping.ComputePrecision.FLOAT,
                     explicit_dequantize=True,
                 )
-                work.update_quantization_recipe(".*", op, config, "float_casting")
-            elif precision == "int8-weights":
-                work.add_weight_only_config(".*", op, 8)
-            elif precision == "int8-dynamic":
-                work.add_dynamic_config(".*", op, 8)
-            else:
-                work.add_static_config(".*", op, 8, 8)
-            for module in skip:
-                work.update_quantization_recipe(f".*{module}.*", op, None, "no_quantize")
+                work.update_quantization_recipe(scope, op, config, "float_casting")
         try:
             seen = None
             if precision == "int8-static":
@@ -76,6 +75,11 @@ def quantized(
         except (ValueError, RuntimeError) as error:
             raise ExportError(f"TFLite cannot hold this graph as {precision}: {error}") from error
     return bytes(result.quantized_model or b"")
+
+
+def within(module: str) -> str:
+    """The regular expression of a module's path that the quantizer looks for among the names of what it writes."""
+    return rf"(^|[/;]){re.escape(module)}([/;]|$)"
 
 
 @contextlib.contextmanager

@@ -24,12 +24,12 @@ def to_tflite(
     path: str | os.PathLike[str],
     precision: str = "fp32",
     pictures: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
-    skip: tuple[str, ...] = (),
+    halves: tuple[str, ...] = (),
 ) -> Path:
     """Write `graph` to `path` under its input and output names; whole or not at all.
 
     Several graphs, by name, become the signatures of one file, which holds the weights they share once. Other
-    precisions, `pictures` and `skip` are those of `quantize.quantized`. The metadata of the first graph is stored
+    precisions, `pictures` and `halves` are those of `quantize.quantized`. The metadata of the first graph is stored
     inside, each entry under its name. Takes seconds for a million parameters, and 4 bytes for each in float32. The
     converter's Python entry is not a documented one, hence its exact pin.
 
@@ -43,7 +43,7 @@ def to_tflite(
         raise ValueError("to_tflite: graph must be one or more graphs by name; none was given.")
     content = converted(graphs)
     if precision != "fp32":
-        content = quantized(content, precision, pictures, skip)
+        content = quantized(content, precision, pictures, halves)
     if foreign := {name for name in operators(content) if name.startswith(("CUSTOM", "STABLEHLO"))}:
         raise ExportError(f"TFLite has no built-in {', '.join(sorted(foreign))}: compose it of others.")
     with whole(path) as fresh:
@@ -134,11 +134,11 @@ def flatbuffer(content: bytes) -> Any:
 
 
 class TFLiteModel:
-    """A `.tflite` file as a function of named arrays, in LiteRT's interpreter (XNNPACK) on `threads` threads.
+    """A `.tflite` file, or its content, as a function of named arrays, in LiteRT's interpreter on `threads` threads.
 
     `x_hat = model(y=y, noise=noise)`. `signatures` are the names of the graphs in the file, of which `signature` runs,
     or the first; `inputs` and `outputs` are its shapes by name. Not thread-safe: one interpreter holds one set of
-    activations. With `keep`, `values` answers every intermediate array, without XNNPACK, which holds none.
+    activations. XNNPACK computes; with `keep` it does not, and `values` answers every intermediate array.
 
     Raises:
         ImportError: the extra is not installed.
@@ -146,7 +146,11 @@ class TFLiteModel:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], threads: int = 2, signature: str | None = None, keep: bool = False
+        self,
+        path: str | os.PathLike[str] | bytes,
+        threads: int = 2,
+        signature: str | None = None,
+        keep: bool = False,
     ) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -156,7 +160,8 @@ class TFLiteModel:
             "experimental_preserve_all_tensors": True,
             "experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         }
-        self._interpreter = Interpreter(os.fspath(path), num_threads=threads, **(plain if keep else {}))
+        file = {"model_content": path} if isinstance(path, bytes) else {"model_path": os.fspath(path)}
+        self._interpreter = Interpreter(**file, num_threads=threads, **(plain if keep else {}))
         self.signatures = tuple(self._interpreter.get_signature_list())
         if signature is not None and signature not in self.signatures:
             raise ValueError(f"TFLiteModel.signature must be one of {self.signatures}, not {signature!r}.")

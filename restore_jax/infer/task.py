@@ -128,11 +128,12 @@ def model_for(task: str, folder: str | Path) -> Path:
 
 
 def stamp(model: str | Path) -> str:
-    """What tells a model from another: the hash of its numbers; of a training run, when it was last written to."""
+    """What tells a model from another: the hash of its numbers; of other files, when they were last written to."""
     card = card_of(model)
     if card:
         return str(card.get("params_sha256", ""))
-    return str(max((p.stat().st_mtime_ns for p in Path(model).rglob("*") if p.is_file()), default=0))
+    files = [Path(model), *Path(model).rglob("*")]
+    return str(max((path.stat().st_mtime_ns for path in files if path.is_file()), default=0))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -208,6 +209,7 @@ class Tasks:
 
     `model` serves every task; else tasks look theirs up in `models`. `short_px` is about the shorter side of the
     smallest of many photographs of different sizes, which then share one program; None takes tiles that fit each.
+    `load` makes a restorer of a model's path; one that knows one size of tiles only (`tile_px`) gets those.
 
     Raises:
         ValueError: an unknown task.
@@ -221,6 +223,7 @@ class Tasks:
     overlap_px: int | None = None
     short_px: int | None = None
     say: Callable[[str], None] = print
+    load: Callable[[Path], Restorer] = load
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
@@ -266,11 +269,13 @@ class Tasks:
         if path not in self._tiles:
             if card_of(path).get("channels", 3) != 3:
                 raise NoModel(f"{path} is a model for grey pictures: `restore-jax photo` needs one for colour.")
-            restorer = self.finish(load(path))
+            own = self.load(path)
+            restorer = self.finish(own)
             if restorer.scale != TASKS.get(task, restorer.scale):
                 raise NoModel(f"{path} enlarges by {restorer.scale}, and {task} by {TASKS[task]}: give another model.")
-            tile = Tile(restorer, self.tile_px, self.overlap_px, say=self.say)
-            if self.tile_px is None and self.short_px is not None:
+            tile_px = getattr(own, "tile_px", self.tile_px)
+            tile = Tile(restorer, tile_px, self.overlap_px, say=self.say)
+            if tile_px is None and self.short_px is not None:
                 side = shared_side(tile, self.short_px)
                 tile = Tile(restorer, side, self.overlap_px, batch=1, say=self.say)
             self._tiles[path] = tile

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import restore_jax.evaluate.photographs
-import restore_jax.infer.task
+import restore_jax.export.runner
 from restore_jax.cli import parser
 from restore_jax.evaluate.photographs import Photographs, device_named
 from restore_jax.infer.jobs import JOURNAL
@@ -43,7 +43,7 @@ def world(tmp_path, monkeypatch):
     for name, card in (("denoise", {"task": "denoise"}), ("sr2", {"scale": 2})):
         (tmp_path / "models" / name).mkdir(parents=True)
         (tmp_path / "models" / name / "model.json").write_text(json.dumps({**card, "params_sha256": name}))
-    monkeypatch.setattr(restore_jax.infer.task, "load", lambda path: Inverse(2 if path.name == "sr2" else 1))
+    monkeypatch.setattr(restore_jax.export.runner, "load", lambda path: Inverse(2 if path.name == "sr2" else 1))
     return tmp_path
 
 

@@ -1,12 +1,12 @@
 """Tasks: damage says which, a folder of models has them, and what stands around a model."""
 
 import json
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import restore_jax.infer.task
 from restore_jax.core import Observation
 from restore_jax.infer.task import (
     Damage,
@@ -105,16 +105,26 @@ def test_auto_takes_the_first_damage_that_has_a_model(tmp_path):
         Tasks(task="paint")
 
 
-def test_a_task_gets_the_scale_it_asked_for(tmp_path, monkeypatch):
+def test_a_task_gets_the_scale_it_asked_for(tmp_path):
     models = folder(tmp_path, a={"task": "denoise"}, b={"task": "jpeg", "channels": 1})
-    monkeypatch.setattr(restore_jax.infer.task, "load", lambda path: Bright(scale=2))
+    bright = partial(Tasks, load=lambda path: Bright(scale=2))
     with pytest.raises(NoModel, match="enlarges by 2, and denoise by 1"):
-        Tasks("denoise", models=models).tile("denoise")
+        bright("denoise", models=models).tile("denoise")
     with pytest.raises(NoModel, match="grey"):
-        Tasks("jpeg", models=models).tile("jpeg")
-    assert Tasks("auto", model=models / "a").tile("auto").scale == 2
-    shared = Tasks("auto", model=models / "a", short_px=300).tile("auto")
+        bright("jpeg", models=models).tile("jpeg")
+    assert bright("auto", model=models / "a").tile("auto").scale == 2
+    shared = bright("auto", model=models / "a", short_px=300).tile("auto")
     assert (shared.tile_px, shared.batch) == (300, 1)
+
+
+def test_a_restorer_with_tiles_of_its_own_gets_those(tmp_path):
+    class Square(Bright):
+        tile_px = 64
+
+    models = folder(tmp_path, a={"task": "denoise"})
+    for short_px in (None, 300):
+        tile = Tasks("denoise", models=models, short_px=short_px, load=lambda path: Square()).tile("denoise")
+        assert tile.tile_px == 64
 
 
 def test_a_shared_tile_lies_between_its_halo_and_the_memory():

@@ -1,0 +1,149 @@
+"""An exported file as a restorer: what tiles, strength and samples do around JAX they do around it.
+
+    restorer = run("net.tflite")                a file, told by its metadata
+    restorer = exported(load("denoise"))        a model, written to files for this process, one a size of picture
+
+On a CPU, XNNPACK runs the file two to five times as fast as XLA runs the model.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+from restore_jax.core import Keys, Observation, Restorer, normal
+from restore_jax.export.exporter import Recipe, export
+from restore_jax.export.graph import ExportError
+from restore_jax.export.tflite import TFLiteModel, metadata
+from restore_jax.infer.around import is_local
+from restore_jax.infer.load import load
+
+TILE_PX = 512  # of y: with a halo of 26 pixels a fifth is computed twice, and 64 channels take 67 MB
+SAID = ("scale", "draws", "factor", "halo_px", "local")  # in the metadata of a file of ours
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """TFLite files as a restorer; `fitting(h, w)` is one that takes pictures as large or larger.
+
+    A picture smaller than the file's input is continued by its mirror image, and the answer cut. `tile_px` is the side
+    of the tiles that a photograph had better be cut into; `scale`, `draws`, `factor`, `halo_px` and `local` are those
+    of the network. It runs on the host, a batch one by one, and may be called inside `jit`.
+    """
+
+    fitting: Callable[[int, int], TFLiteModel]
+    tile_px: int
+    scale: int
+    draws: int
+    factor: int
+    halo_px: int
+    local: bool
+
+    def __call__(self, key: Keys, obs: Observation) -> Float[Array, "*b h w c"]:
+        """The restored picture.
+
+        Raises:
+            ValueError: no file takes a picture as large as y.
+        """
+        y = jnp.asarray(obs.y, jnp.float32)
+        *batch, h, w, c = y.shape
+        with jax.ensure_compile_time_eval():  # a file is written at once, whatever is being traced around it
+            self.fitting(h, w)
+        shape, given = (*batch, h * self.scale, w * self.scale, c), {"y": y}
+        if self.draws:
+            wide = (*shape[:-1], c * self.draws)
+            given["noise"] = obs.cond["noise"] if "noise" in obs.cond else normal(key, wide, y.dtype)
+        return jax.pure_callback(self._run, jax.ShapeDtypeStruct(shape, jnp.float32), given, vmap_method="expand_dims")
+
+    def _run(self, given: dict[str, Any]) -> Float32[np.ndarray, "*b h w c"]:
+        arrays = {name: np.asarray(array) for name, array in given.items()}
+        *batch, h, w, _ = arrays["y"].shape
+        model = self.fitting(h, w)
+        _, high, wide, _ = model.inputs["y"]
+        whole = {}
+        for name, array in arrays.items():
+            s = 1 if name == "y" else self.scale
+            edges = [(0, 0), (0, (high - h) * s), (0, (wide - w) * s), (0, 0)]
+            whole[name] = np.pad(array.reshape(-1, *array.shape[-3:]), edges, mode="symmetric")
+        ones = [model(**{name: array[i : i + 1] for name, array in whole.items()}) for i in range(len(whole["y"]))]
+        out = np.concatenate(ones)[:, : h * self.scale, : w * self.scale]
+        return out.reshape(*batch, *out.shape[1:])
+
+
+def run(path: str | Path, threads: int = 2) -> Runner:
+    """The restorer in a TFLite file that `export.exporter.export` wrote. Tiles are of its largest square size.
+
+    Raises:
+        ImportError: the extra is not installed.
+        ExportError: the file is not ours, takes pictures of 8 bits, or none that is square.
+    """
+    texts, first = metadata(path), TFLiteModel(path, threads)
+    missing = [name for name in SAID if name not in texts]
+    if missing:
+        raise ExportError(f"{path} does not say its {', '.join(missing)}: write it with `restore-jax export`.")
+    models = [first, *(TFLiteModel(path, threads, name) for name in first.signatures[1:])]
+    sizes = {model.inputs["y"][1:3]: model for model in models}
+    squares = [high for high, wide in sizes if high == wide]
+    if texts.get("expected_range") != "0 1" or not squares:
+        raise ExportError(f"{path} takes {', '.join(map(str, sizes))}: export a square --size, without --uint8.")
+
+    def fitting(h: int, w: int) -> TFLiteModel:
+        found = [(high * wide, high, wide) for high, wide in sizes if high >= h and wide >= w]
+        if not found:
+            raise ValueError(f"{path} takes pictures of {', '.join(map(str, sizes))}, not {h} x {w}: take tiles of it.")
+        return sizes[min(found)[1:]]
+
+    numbers = {name: int(texts[name]) for name in SAID[:-1]}
+    return Runner(fitting, max(squares), **numbers, local=texts["local"] == "True")
+
+
+def exported(restorer: Restorer, tile_px: int = TILE_PX, precision: str = "fp32", threads: int = 2) -> Runner:
+    """A restorer in TFLite files of its own, each written when the first picture of its size comes; seconds each.
+
+    `tile_px` is raised to four halos, and to the network's grid.
+
+    Raises:
+        ImportError: the extra is not installed.
+        ExportError: (when called) an operation that TFLite cannot run.
+    """
+    factor, halo_px = getattr(restorer, "factor", 1), getattr(restorer, "halo_px", 0)
+    unit = math.lcm(factor, restorer.scale) // restorer.scale
+    side = -(-max(tile_px, 4 * halo_px // restorer.scale) // unit) * unit
+
+    @lru_cache
+    def written(h: int, w: int) -> TFLiteModel:
+        with tempfile.TemporaryDirectory(prefix="restore_jax.") as folder:
+            path = Path(folder) / "net.tflite"
+            export(restorer, Recipe(sizes=((h, w),), precision=precision), path)
+            return TFLiteModel(path.read_bytes(), threads)
+
+    def fitting(h: int, w: int) -> TFLiteModel:
+        return written(-(-h // unit) * unit, -(-w // unit) * unit)
+
+    return Runner(fitting, side, restorer.scale, restorer.draws, factor, halo_px, is_local(restorer))
+
+
+def loaded(path: str | Path, runtime: str = "jax", tile_px: int | None = None) -> Restorer:
+    """The restorer at `path` in a runtime: "jax", or "tflite" for LiteRT's; a `.tflite` file has its own.
+
+    Raises:
+        ValueError: another runtime, or a size of tiles that is not the file's.
+        CheckpointError, ModelError, ExportError: as `infer.load.load`, `run` and `exported`.
+    """
+    if runtime not in ("jax", "tflite"):
+        raise ValueError(f"loaded.runtime must be jax or tflite, not {runtime!r}.")
+    if Path(path).suffix == ".tflite":
+        runner = run(path)
+        if tile_px not in (None, runner.tile_px):
+            raise ValueError(f"{path} takes tiles of {runner.tile_px} pixels, not {tile_px}: leave --tile out.")
+        return runner
+    restorer = load(path)
+    return restorer if runtime == "jax" else exported(restorer, tile_px or TILE_PX)
