@@ -3,7 +3,8 @@
     python -m benchmarks.planted       printed as JSON; a minute
 
 A padding, a form of GELU, an order of channels and an epsilon, in a TFLite file and in a Core ML package each:
-"planted" files, "reported" by the bound of float32, "located" in the module where the error is (`tests/export/planted.py`).
+"planted" files, "reported" by the bound of float32, "located" in the module where the error is
+(`tests/export/planted.py`).
 """
 
 import json

@@ -148,8 +148,10 @@ def mixed(
     """
     pictures = list(pictures)
     error, limit = _errors(graph, pictures, found), 10 ** (-least_db / 10)
+    eight = {one.module for one in found}
+    if error(frozenset(eight)) <= limit:
+        return ()
     rows = sorted(sensitivities(graph, pictures, found), key=lambda row: -row.mse / row.weights)
-    eight = {row.module for row in rows}
     for row in rows:
         if error(frozenset(eight)) <= limit:
             break
