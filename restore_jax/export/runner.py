@@ -3,7 +3,7 @@
     restorer = run("net.tflite")                a file, told by its metadata
     restorer = exported(load("denoise"))        a model, written to files for this process, one a size of picture
 
-On a CPU, XNNPACK runs the file two to five times as fast as XLA runs the model.
+Which of the two is faster depends on the net and its precision: `docs/export.md` has figures.
 """
 
 import math
