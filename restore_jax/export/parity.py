@@ -126,7 +126,11 @@ def apart(output: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def psnr(differences: list[np.ndarray]) -> float:
     """`-10 log10(mean(difference^2))` over all the arrays; infinite where there is none, -infinite where that is."""
-    mse = np.mean([np.mean(np.square(difference)) for difference in differences])
+    return decibels(float(np.mean([np.mean(np.square(difference)) for difference in differences])))
+
+
+def decibels(mse: float) -> float:
+    """The PSNR of a mean squared error where 1 is white."""
     return float(-10 * np.log10(mse)) if mse > 0 else float("inf")
 
 

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 
 from restore_jax.export.activations import Answer, plain, run
 from restore_jax.export.graph import Graph
+from restore_jax.export.parity import decibels
 
 LEVELS = 127  # on either side of zero
 POSITIONS = 4096  # of a photograph that are looked at: more than a kernel has numbers an output
@@ -61,7 +62,7 @@ class Sensitivity:
     @property
     def psnr_db(self) -> float:
         """Of the picture to the graph's own, in [0, 1]; infinite where they are equal."""
-        return _db(self.mse)
+        return decibels(self.mse)
 
 
 def kernels(graph: Graph, pictures: Iterable[Mapping[str, Any]]) -> list[Kernel]:
@@ -179,10 +180,6 @@ def _errors(
 
     reference = answers(frozenset())
     return lambda modules: float(np.mean([np.mean(np.square(a - b)) for a, b in zip(answers(modules), reference)]))
-
-
-def _db(mse: float) -> float:
-    return float(-10 * np.log10(mse)) if mse > 0 else float("inf")
 
 
 def _replayed(graph: Graph, arrays: Sequence[Array], answer: Answer) -> Any:

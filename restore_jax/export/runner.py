@@ -6,7 +6,6 @@
 Which of the two is faster depends on the net and its precision: `docs/export.md` has figures.
 """
 
-import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from restore_jax.export.graph import ExportError
 from restore_jax.export.tflite import TFLiteModel, metadata
 from restore_jax.infer.around import is_local
 from restore_jax.infer.load import load
+from restore_jax.infer.restoration import tiled
 
 TILE_PX = 512  # of y: with a halo of 26 pixels a fifth is computed twice, and 64 channels take 67 MB
 SAID = ("scale", "draws", "factor", "halo_px", "local")  # in the metadata of a file of ours
@@ -115,8 +115,8 @@ def exported(restorer: Restorer, tile_px: int = TILE_PX, precision: str = "fp32"
         ExportError: (when called) an operation that TFLite cannot run.
     """
     factor, halo_px = getattr(restorer, "factor", 1), getattr(restorer, "halo_px", 0)
-    unit = math.lcm(factor, restorer.scale) // restorer.scale
-    side = -(-max(tile_px, 4 * halo_px // restorer.scale) // unit) * unit
+    tile = tiled(restorer, tile_px)
+    side, unit = tile.tile_px or tile_px, tile.unit
 
     @lru_cache
     def written(h: int, w: int) -> TFLiteModel:
