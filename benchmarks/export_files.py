@@ -12,11 +12,13 @@ max_diff and psnr_to_fp32 are over the held-out photographs of the library, and 
 the difference. psnr_to_truth is over --data: the middles of the pictures of Set5 (x4 nets: stored MATLAB-bicubic
 observations, luma, a border of 4 cut off) or of the first five of CBSD68 (white noise of 25/255, RGB), answers of 8
 bits. truth_fp32 is JAX's own. ms_1 and ms_2 are the least milliseconds of a call in the format's runtime with 1 and 2
-threads, jax_ms of `jax.jit`, torch_ms of the same net in PyTorch (2 threads, channels_last): in turn, so that a slow
-moment of the machine meets all of them. Core ML is evaluated in NumPy, and its times are left out: they say nothing of
-a phone. "mixed" is int8-weights with --least-db 48.
+threads, jax_ms of `jax.jit`, ort_ms of the ONNX file in onnxruntime (2 threads), torch_ms of the same net in PyTorch
+(2 threads, channels_last): in turn, so that a slow moment of the machine meets all of them. Core ML is evaluated in
+NumPy, and its times are left out: they say nothing of a phone. macs and peak_bytes are read from TFLite files
+(`export.cost`). "mixed" is int8-weights with --least-db 48, for files that have less without.
 
-What is measured is kept in `outputs/export.<part>.json` until all of the part is, whatever stops it.
+What is measured is kept in `outputs/export.<part>.json`, each row with its commit, until all of the part is, whatever
+stops it. ONNX needs jax2onnx: `make bench-export` installs it.
 """
 
 import argparse
@@ -40,15 +42,17 @@ from tqdm import tqdm
 import restore_jax.nets
 from benchmarks.peers import files, twin
 from benchmarks.photo_tiles import restorer as drawn
-from benchmarks.record import ROOT
+from benchmarks.record import ROOT, commit
 from configs.protocols import denoise, x4
 from restore_jax.build import build
 from restore_jax.core import Restorer
 from restore_jax.cpu import prepare
 from restore_jax.diffusion.sampler import Consistency
 from restore_jax.evaluate.protocol import Protocol
+from restore_jax.export.cost import cost
 from restore_jax.export.exporter import PRECISIONS, SUFFIXES, Exported, Recipe, export
-from restore_jax.export.graph import ExportError
+from restore_jax.export.graph import ExportError, Graph
+from restore_jax.export.onnx import OnnxModel, to_onnx
 from restore_jax.export.parity import cases
 from restore_jax.export.tflite import ops
 from restore_jax.infer.model import LevelWanted, read_weights
@@ -65,6 +69,7 @@ class Model:
 
     def __init__(self, name: str, restorer: Restorer, protocol: Protocol | None = None, torch: Any = None) -> None:
         self.name, self.restorer, self.torch = name, restorer, torch
+        self.sessions: dict[str, Callable[..., Any] | None] = {}
         self.side = SIDE[restorer.scale]
         self.pairs: list[tuple[np.ndarray, np.ndarray]] = []
         self.protocol = protocol
@@ -74,6 +79,18 @@ class Model:
             s = restorer.scale
             y = y[None, top : top + self.side, left : left + self.side]
             self.pairs.append((y, x[top * s : (top + self.side) * s, left * s : (left + self.side) * s]))
+
+    def onnxruntime(self, graph: Graph) -> Callable[..., Any] | None:
+        """A graph as its ONNX file in onnxruntime, converted once; None without the extra or where ONNX has no way."""
+        key = str(graph.inputs)
+        if key not in self.sessions:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    self.sessions[key] = OnnxModel(to_onnx(graph, Path(folder) / "net.onnx"))
+                except (ImportError, ExportError) as error:
+                    tqdm.write(f"no ort_ms for {self.name}: {str(error).splitlines()[0]}")
+                    self.sessions[key] = None
+        return self.sessions[key]
 
     def truth(self, function: Callable[..., Any]) -> float | None:
         """The mean PSNR of what a function of y answers, in dB."""
@@ -162,8 +179,11 @@ def row_of(model: Model, to: str, precision: str, timed: bool) -> dict[str, Any]
         if timed and to == "tflite":
             single = written.model(name, threads=1)
             sides |= {"ms_1": lambda: single(**arrays), "ms_2": lambda: own(**arrays)}
+        if timed and (session := model.onnxruntime(graph)) is not None:
+            sides["ort_ms"] = lambda: session(**arrays)
         if timed and model.torch is not None:
             sides["torch_ms"] = lambda: model.torch(arrays["y"])
+        costs = cost(written.path) if to == "tflite" else None
         over = largest if model.protocol is None else 1.0
         return {
             "steps": model.restorer.nfe,
@@ -173,8 +193,10 @@ def row_of(model: Model, to: str, precision: str, timed: bool) -> dict[str, Any]
             "psnr_to_truth": model.truth(own),
             "truth_fp32": model.truth(jitted),
             "ops": operations(written, own),
+            "macs": costs and costs.macs,
+            "peak_bytes": costs and costs.peak_bytes,
             "halves": len(written.halves),
-            **dict.fromkeys(("ms_1", "ms_2", "jax_ms", "torch_ms")),
+            **dict.fromkeys(("ms_1", "ms_2", "jax_ms", "ort_ms", "torch_ms")),
             **least_ms(sides),
         }
 
@@ -198,7 +220,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("published", "steps", "nets"))
-    parser.add_argument("--formats", nargs="+", choices=tuple(PRECISIONS), default=["tflite", "coreml", "stablehlo"])
+    parser.add_argument("--formats", nargs="+", choices=tuple(PRECISIONS), default=list(PRECISIONS))
     parser.add_argument("--models", nargs="+", metavar="NAME", help="these, by the names of their rows")
     parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared/peers/weights", metavar="FOLDER")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/eval", metavar="FOLDER")
@@ -218,15 +240,20 @@ def main() -> None:
         key = {"model": model.name, "format": to, "precision": precision, "size": size}
         if any(key.items() <= row.items() for row in found) or (args.models and model.name not in args.models):
             continue
+        eight = key | {"precision": "int8-weights"}
+        if precision == "mixed" and any(eight.items() <= r.items() and r["psnr_to_fp32"] >= LEAST_DB for r in found):
+            continue  # it would be the same file
         try:
-            found.append(key | row_of(model, to, precision, timed=to != "coreml" and args.part != "nets"))
+            row = row_of(model, to, precision, timed=to != "coreml" and args.part != "nets")
+            found.append(key | row | {"commit": commit()})
         except ImportError as error:
             tqdm.write(f"{to} is left out: {error}")
         except ExportError as error:
             found.append(key | {"refused": str(error).splitlines()[1 if "\n" in str(error) else 0]})
         keep(place, found)
     print(json.dumps({"rows": found}))
-    place.unlink(missing_ok=True)
+    if not args.models and args.formats == list(PRECISIONS):
+        place.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
