@@ -4,7 +4,7 @@
     python -m benchmarks.export published    one part again
 
 Its parts are commands of their own and say there how they measure: `benchmarks.export_files` (published weights,
-few-step samplers, every net) and `benchmarks.planted`.
+few-step samplers, every net) and `benchmarks.planted`. `benchmarks.export_table` prints what docs/export.md shows.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ PARTS = {
 
 def figures(said: dict[str, Any]) -> dict[str, Any]:
     """All rows in one table, and the planted errors."""
-    rows = [row for part in ("published", "steps", "nets") for row in said[part]["rows"]]
+    rows = [{"part": part} | row for part in ("published", "steps", "nets") for row in said[part]["rows"]]
     return {"rows": rows, "planted_errors": said["planted"]}
 
 
