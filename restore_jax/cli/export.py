@@ -9,7 +9,7 @@ from pathlib import Path
 from restore_jax.cli.arguments import model, the_model
 
 FORMATS = ("tflite", "coreml", "onnx", "stablehlo")
-PRECISIONS = ("fp32", "fp16", "int8-dynamic", "int8-weights", "int8-static", "palette8")
+PRECISIONS = ("fp32", "fp16", "int8-dynamic", "int8-weights", "int8-static", "int16x8", "palette8")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

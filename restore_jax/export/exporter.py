@@ -1,10 +1,10 @@
 """One call from a restorer to a file: `export(restorer, Recipe(to="tflite", precision="fp16"), path)`.
 
-to          precision                                        several sizes in one file
-tflite      fp32 fp16 int8-dynamic int8-weights int8-static  signatures
-coreml      fp32 fp16 int8-weights palette8                  functions
-onnx        fp32                                             no
-stablehlo   fp32                                             no
+to          precision                                                several sizes in one file
+tflite      fp32 fp16 int8-dynamic int8-weights int8-static int16x8  signatures
+coreml      fp32 fp16 int8-weights palette8                          functions
+onnx        fp32                                                     no
+stablehlo   fp32                                                     no
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ class Recipe:
 
     `sizes` are heights and widths of y, several as signatures or functions that share their weights. With `uint8`, y
     and x_hat are pictures of 8 bits. `calibration` is a folder of photographs, by which 8 bits are chosen
-    (`export.rounding`; "int8-static" takes its ranges from them too); None takes those that come with the library.
+    (`export.rounding`; the ranges of "int8-static" and "int16x8" too); None takes those that come with the library.
     `keep_float32` names Core ML's operations that keep 32 bits (`activations.keep_float32`). With `least_db`, modules
     keep weights of 16 bits until the picture has that PSNR to float32 on those photographs (`rounding.mixed`).
 
@@ -182,7 +182,7 @@ def export(
         graphs[name] = dataclasses.replace(graph, metadata=texts)
     eight = {name: graph.as_uint8() if recipe.uint8 else graph for name, graph in graphs.items()}
     written, pictures, halves = graphs if recipe.to == "coreml" else eight, None, ()
-    if recipe.precision.startswith("int8"):
+    if recipe.precision.startswith("int"):
         source, first = photographs(recipe.calibration), next(iter(eight.values()))
         seen = list(calibration(first, source))
         found = kernels(first, seen)
@@ -190,7 +190,7 @@ def export(
             halves = mixed(first, seen, found, recipe.least_db)
         instead = {one.digest: one.rounded for one in found if one.module not in halves}
         written = {name: replaced(graph, instead) for name, graph in written.items()}
-        if recipe.precision == "int8-static":
+        if recipe.precision in quantize.STATIC:
             pictures = {name: calibration(graph, source) for name, graph in eight.items()}
     if recipe.to == "tflite":
         to_tflite(written, path, recipe.precision, pictures, halves)

@@ -76,3 +76,23 @@ def test_what_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "litert_quantizer", None)
     with pytest.raises(ImportError, match=r'pip install "restore-jax\[export\]"'):
         quantized(b"", "fp16")
+
+
+def test_ranges_are_those_of_all_pictures_and_not_of_the_first():
+    content, rng = converted({"serving_default": GRAPH}), np.random.default_rng(0)
+    shown = [{"y": np.float32(level) * rng.random(IMAGE.shape, np.float32)} for level in (0.1, 1.0, 0.1)]
+    graph, bright = jax.jit(GRAPH.function), shown[1]
+    files = [quantized(content, "int8-static", {"serving_default": some}) for some in (shown, shown[1::-1], shown[:1])]
+    apart = [np.square(TFLiteModel(file)(**bright) - graph(bright["y"])) for file in files]
+    first, last, clipped = (float(each.mean()) for each in apart)
+    assert first == last < clipped / 100  # nine tenths of the picture are clipped by the range of the dark one
+
+
+def test_sixteen_bits_of_what_is_computed_leave_the_rounding_of_the_weights(picture):
+    content = converted({"serving_default": GRAPH})
+    pictures = {"serving_default": list(calibration(GRAPH, photographs()))}
+    weights, eight, sixteen = (
+        TFLiteModel(quantized(content, one, pictures))(**picture) for one in ("int8-weights", "int8-static", "int16x8")
+    )
+    to_weights = [float(np.square(answer - weights).mean()) for answer in (eight, sixteen)]
+    assert to_weights[1] < to_weights[0] / 100  # a step is 1/256 of the other, but x + 0.1 h has float32's own
