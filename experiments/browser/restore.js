@@ -23,11 +23,13 @@ function stop() {
 
 async function takeModel(name, blob) {
   given.model = null;
+  at("about").textContent = "";
   at("model-name").textContent = name;
   const bytes = new Uint8Array(await blob.arrayBuffer());
   const said = properties(bytes);
-  network(said); // says at once what is wrong with it
-  at("about").textContent = [said.short_description, said.x_hat_description].filter(Boolean).join(" ");
+  const { scale } = network(said); // says at once what is wrong with it
+  const size = scale === 1 ? "the same size" : `${scale} times the size`;
+  at("about").textContent = `${said.name ?? name}, ${size}, licence ${said.license ?? "unknown"}`;
   given.model = bytes;
   begin();
 }
