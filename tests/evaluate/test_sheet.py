@@ -12,6 +12,7 @@ from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import evaluate
 from restore_jax.evaluate.sheet import Column, mean, measure, merged
 from restore_jax.methods.regression import Cubic
+from restore_jax.metrics.niqe import Niqe
 
 NOISE = {"name": "degrade.noise.Gaussian", "std": 0.1}
 PROTOCOL = Protocol({"name": "data.sets.embedded.Embedded", "split": "heldout"}, NOISE, multiple=2)
@@ -99,7 +100,7 @@ def test_new_rows_replace_old_ones():
 def test_niqe_of_a_picture_is_that_of_its_whole_patches(monkeypatch):
     monkeypatch.undo()
     x = jnp.asarray(np.random.default_rng(0).random((200, 230, 3)), jnp.float32)
-    assert sheet._niqe(x) == sheet._niqe(x[:192, :192])
+    assert abs(sheet._niqe(x) - float(Niqe()(x))) < 1e-2  # float32, through a solve
     assert sheet._niqe(x[:100]) is None
 
 

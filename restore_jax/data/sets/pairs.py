@@ -122,9 +122,7 @@ class Pairs:
         return y, shown(x, y, self.scale, self.names[index], file)
 
 
-def shown(
-    x: Picture, y: UInt8[np.ndarray, "u v 3"], scale: int, name: str, file: Path
-) -> UInt8[np.ndarray, "H W 3"]:
+def shown(x: Picture, y: UInt8[np.ndarray, "u v 3"], scale: int, name: str, file: Path) -> UInt8[np.ndarray, "H W 3"]:
     """The part of a photograph, `name`, that its observation in `file` shows, `scale` times as large.
 
     Raises:

@@ -257,7 +257,9 @@ def _order(name: str) -> list[tuple[int, int, str]]:
 
 
 def _absent(name: str, root: str, looked: list[Path]) -> NoSet:
-    places = "\n".join(f"    {path}" for path in dict.fromkeys(looked)) or "    nothing, for the folder itself is absent"
+    places = (
+        "\n".join(f"    {path}" for path in dict.fromkeys(looked)) or "    nothing, for the folder itself is absent"
+    )
     return NoSet(f"{name} is not below {Path(root).absolute()}. Looked for\n{places}")
 
 
