@@ -31,7 +31,7 @@ Made by `python -m experiments.results` from [`results/zoo.json`](../results/zoo
 PSNR (dB) and SSIM as the protocol compares, range 1; `perceptual` is `metrics.perceptual`, `NIQE` our fit of it, both
 of RGB without the border: lower is better, and neither compares with numbers from elsewhere. Evaluations of the
 network, parameters and their megabytes; seconds for a megapixel of output, warm. The hashes say how the numbers
-were made, of which pixels, by which weights.
+were made, of which pixels, by which weights. The plots leave out what has no parameters where there are models to see.
 """
 
 
@@ -105,6 +105,8 @@ def _stamp(rows: list[Row]) -> str:
 
 
 def _panels(rows: list[Row]) -> list[Panel]:
+    learned = [row for row in rows if row["params"]]
+    rows = learned if len(learned) > 1 else rows  # an interpolation far below would leave the models one corner
     plane = [(row["model"], row["psnr"], row["perceptual"]) for row in rows if row["perceptual"] is not None]
     timed = [(row["model"], row["s_per_mp"], row["psnr"]) for row in rows if row["s_per_mp"] > 0]
     sized = [(row["model"], row["bytes"] / 1e6, row["psnr"]) for row in rows if row["bytes"] > 0]

@@ -35,7 +35,8 @@ def ticks(low: float, high: float, log: bool = False) -> list[float]:
     """Round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten; on a log axis 1, 2 and 5 of each."""
     if log:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        return [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+        found = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+        return found if len(found) > 2 else ticks(low, high)  # of less than a decade
     power = 10.0 ** math.floor(math.log10((high - low) / 4))
     step = next(m * power for m in (1, 2, 5, 10) if (high - low) / (m * power) <= 6)
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -64,7 +65,7 @@ def _panel(panel: Panel) -> str:
         f'<text x="13" y="{middle}" text-anchor="middle" transform="rotate(-90 13 {middle})">'
         f"{escape(panel.y_label)}</text>",
     ]
-    taken: list[tuple[float, float, float]] = []
+    taken = [(x_of(x) - 5, y_of(y) + 4, 10.0) for _, x, y in panel.points]  # dots: no name lies over one
     for name, x, y in sorted(panel.points, key=lambda point: point[2]):
         lines += _point(name, x_of(x), y_of(y), taken)
     return "\n".join(lines)

@@ -86,7 +86,15 @@ def test_points_are_where_their_numbers_say():
     assert svg([Panel("t", "x", "y", points[:1])]).count("<circle") == 1
 
 
+def test_plots_are_of_what_has_parameters():
+    rows = [row("a"), row("b", psnr=31.0), row("bicubic", params=0, bytes=0)]
+    of = lambda rows: next(text for name, text in page({"rows": rows}).items() if name.endswith(".svg"))
+    assert "bicubic" not in of(rows)
+    assert "bicubic" in of(rows[1:])
+
+
 def test_ticks_are_round_and_inside():
     assert ticks(0.0, 1.0) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert ticks(28.1, 32.6) == pytest.approx([29, 30, 31, 32])
+    assert ticks(0.6, 1.8, log=True) == pytest.approx([1.0, 1.5])
     assert ticks(0.03, 3.0, log=True) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1, 2])
