@@ -1,5 +1,7 @@
 """Notebooks and their scripts say the same, and every cell runs."""
 
+import ast
+import importlib
 from pathlib import Path
 
 import jupytext
@@ -18,6 +20,22 @@ def test_the_pair_agrees(script):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_every_cell_compiles_and_its_imports_exist(script):
+    for cell in jupytext.read(script.with_suffix(".ipynb")).cells:
+        tree = ast.parse(cell.source) if cell.cell_type == "code" else ast.parse("")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("restore_jax"):
+                module = importlib.import_module(node.module or "")
+                for alias in node.names:  # a name of the module, or a module inside it
+                    assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+
+
+FAST = {"restore_a_photograph", "degrade_and_look"}  # a kernel's start is most of each: the others run in the soak
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(p, marks=[] if p.stem in FAST else [pytest.mark.soak], id=p.stem) for p in SCRIPTS]
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq")
 def test_every_cell_runs(script, tmp_path, monkeypatch):

@@ -68,6 +68,15 @@ class Protocol:
             cases.append((name, degrade(jax.random.fold_in(jax.random.key(self.seed), i), x), x))
         return cases
 
+    @cached_property
+    def pictures(self) -> str:
+        """A short hash of the photographs in their order, and of stored observations: pixels, not files."""
+        digest = hashlib.sha256()
+        for _, obs, x in self.cases:
+            for picture in (x, np.asarray(obs.y))[: 2 if self.pairs is not None else 1]:
+                digest.update(f"{picture.shape}".encode() + np.rint(picture * 255).astype(np.uint8).tobytes())
+        return digest.hexdigest()[:12]
+
     def compared(self, picture: np.ndarray) -> np.ndarray:
         """The part of a picture that is compared, as it is compared."""
         picture = np.clip(np.asarray(picture, np.float32), 0.0, 1.0)
@@ -79,9 +88,23 @@ class Protocol:
         picture = picture[b : picture.shape[0] - b, b : picture.shape[1] - b]
         return np.asarray(_luma(jnp.asarray(picture))) if self.color == "luma" else picture
 
+    @property
+    def convention(self) -> str:
+        """What a reader of the numbers must know, in a line."""
+        how = "stored observations" if self.pairs is not None else f"degraded by {self.degrade}"
+        color = "luma" if self.color == "luma" else "RGB"
+        bits = "rounded to 8 bits" if self.quantize else "not rounded"
+        return f"{color}, border {self.border_px}, data range 1, {bits}, seed {self.seed}, {how}"
+
     def stamp(self) -> dict[str, Any]:
-        """The protocol, the library's version, and a short hash of both, to print beside every number."""
+        """The protocol, the library's version, and a short hash of both, to print beside every number.
+
+        Where standard sets lie (`root`) is left out: it differs from machine to machine, and no number by it.
+        """
         fields = json.loads(json.dumps(asdict(self))) | {"restore_jax": __version__, "data_range": 1}
+        for source in ("photographs", "pairs"):
+            if fields[source] is not None:
+                fields[source].pop("root", None)
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
         return fields | {"hash": digest}
 

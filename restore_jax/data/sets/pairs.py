@@ -119,13 +119,22 @@ class Pairs:
     def __getitem__(self, index: int) -> tuple[Picture, UInt8[np.ndarray, "H W 3"]]:
         file = self._observed[self._partner(self.names[index])]
         y, x = read(file), self._photographs[index]
-        h, w = (side * self.scale for side in y.shape[:2])
-        if not (h <= x.shape[0] < h + self.scale and w <= x.shape[1] < w + self.scale):
-            raise ValueError(
-                f"{file} is {y.shape[0]}x{y.shape[1]} and {self.names[index]} {x.shape[0]}x{x.shape[1]}: "
-                f"a photograph is {self.scale} times as large as its observation, up to {self.scale - 1} pixels."
-            )
-        return y, x[:h, :w]
+        return y, shown(x, y, self.scale, self.names[index], file)
+
+
+def shown(x: Picture, y: UInt8[np.ndarray, "u v 3"], scale: int, name: str, file: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """The part of a photograph, `name`, that its observation in `file` shows, `scale` times as large.
+
+    Raises:
+        ValueError: the sizes differ by more than a reduction leaves out.
+    """
+    h, w = (side * scale for side in y.shape[:2])
+    if not (h <= x.shape[0] < h + scale and w <= x.shape[1] < w + scale):
+        raise ValueError(
+            f"{file} is {y.shape[0]}x{y.shape[1]} and {name} {x.shape[0]}x{x.shape[1]}: "
+            f"a photograph is {scale} times as large as its observation, up to {scale - 1} pixels."
+        )
+    return x[:h, :w]
 
 
 def _by_stem(folder: str) -> dict[str, Path]:
