@@ -33,7 +33,7 @@ from restore_jax.export.onnx import OnnxModel, to_onnx
 from restore_jax.export.parity import agreement, cases
 from restore_jax.export.rounding import kernels, mixed, replaced
 from restore_jax.export.stablehlo import load_stablehlo, to_stablehlo
-from restore_jax.export.tflite import SIGNATURE, TFLiteModel, to_tflite
+from restore_jax.export.tflite import SIGNATURE, TFLiteModel, fused, to_tflite
 from restore_jax.infer.around import is_local
 from restore_jax.infer.model import is_model, read_model
 from restore_jax.train.checkpoint import read
@@ -183,6 +183,8 @@ def export(
     eight = {name: graph.as_uint8() if recipe.uint8 else graph for name, graph in graphs.items()}
     written, pictures, halves = graphs if recipe.to == "coreml" else eight, None, ()
     if recipe.precision.startswith("int"):
+        # What is replayed to replace its kernels has been traced by then.
+        written = {name: fused(graph) for name, graph in written.items()} if recipe.to == "tflite" else written
         source, first = photographs(recipe.calibration), next(iter(eight.values()))
         seen = list(calibration(first, source))
         found = kernels(first, seen)

@@ -29,6 +29,18 @@ from restore_jax.nets.layers import DepthwiseConv, PointwiseConv, at_least_float
 MASKED = -100.0  # the published logit of a pair that may not look at each other: exp(-100) is less than a rounding
 QUERIES = 1024  # of a whole picture are asked at a time
 
+_NAMED: contextvars.ContextVar[bool] = contextvars.ContextVar("gelu named", default=False)
+
+
+@contextlib.contextmanager
+def gelu_named() -> Iterator[None]:
+    """`gelu` traced inside is one operation with a name, for converters that know it: else they see a polynomial."""
+    token = _NAMED.set(True)
+    try:
+        yield
+    finally:
+        _NAMED.reset(token)
+
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """`x Phi(x)`, Phi the normal distribution: `x (1 + erf(x / sqrt(2))) / 2`.
@@ -38,7 +50,14 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Reference: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
     """
+    return _named_gelu(x, approximate="none") if _NAMED.get() else _gelu(x)
+
+
+def _gelu(x: Array) -> Array:
     return 0.5 * x * (1 + lax.erf(x * math.sqrt(0.5)))
+
+
+_named_gelu = lax.composite(lambda x, approximate: _gelu(x), "aten.gelu.default")
 
 
 # ---------------------------------------------------------------------------------------------
