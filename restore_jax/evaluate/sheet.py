@@ -52,7 +52,7 @@ class Column:
 
 
 def measure(
-    restorer: Restorer, model: str, columns: Iterable[Column], out: Path, progress: Callable[[], None] | None = None
+    restorer: Restorer, model: str, columns: Iterable[Column], out: Path, progress: Callable[[], object] | None = None
 ) -> list[Row]:
     """The rows of the sets, means over pictures; a second call with the same `out` goes on where the first stopped.
 
