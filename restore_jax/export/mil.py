@@ -16,7 +16,7 @@ class CoreMLModel:
 
     `x_hat = model(y=y, noise=noise)`. Runs also where Core ML does not, several times slower than JAX: it is
     there to compare a package with its graph. coremltools says what an operation does to constants, which
-    covers all that a U-Net is made of but convolutions; those are JAX's. In a package of 16 bits the answer of each
+    covers all that our nets are made of but convolutions and pooling; those are JAX's. In a package of 16 bits the answer of each
     operation is rounded to them; a chip may keep more. `inputs` and `outputs` are the shapes of `function` (or of the
     default one) by name, `ops` its operations in the order of execution, constants left out. Images are `1 h w c` in
     8 bits. Not thread-safe.
@@ -76,6 +76,8 @@ def evaluated(op: Any) -> Any:
     """What an operation answers for the values of its inputs."""
     if op.op_type == "conv":
         return convolution(op)
+    if op.op_type == "max_pool":
+        return largest(op)
     if op.op_type.startswith("constexpr"):  # weights in fewer bits
         return op.materialized_val_inference()
     return op.value_inference()
@@ -102,3 +104,19 @@ def convolution(op: Any) -> np.ndarray:
         precision="highest",
     )
     return np.asarray(y) + (0 if op.bias is None else op.bias.val[:, None, None])
+
+
+def largest(op: Any) -> np.ndarray:
+    """MIL's `max_pool`: x `n c h w`, the largest of each window; nothing beyond the border is."""
+    if op.ceil_mode.val:
+        raise NotImplementedError("max_pool with ceil_mode is not evaluated: no converter of ours writes it.")
+    custom, x = op.pad_type.val == "custom", np.asarray(op.x.val)
+    y = jax.lax.reduce_window(
+        jnp.asarray(x, jnp.float32),
+        -jnp.inf,
+        jax.lax.max,
+        window_dimensions=(1, 1, *op.kernel_sizes.val),
+        window_strides=(1, 1, *op.strides.val),
+        padding=((0, 0), (0, 0), *op.pad.val.reshape(-1, 2)) if custom else op.pad_type.val.upper(),
+    )
+    return np.asarray(y).astype(x.dtype)

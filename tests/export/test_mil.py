@@ -62,3 +62,25 @@ def test_same_padding_keeps_the_size_and_sums_are_float32():
     found = convolution(conv(x, weight, pad_type="same"))
     assert found.shape == (1, 1, 4, 4)
     assert found[0, 0, 1, 1] == 512 * 9  # whole, where float16 counts in fours
+
+
+@pytest.mark.parametrize(("pad", "sides", "strides"), [((0, 0, 0, 0), (3, 2), (2, 1)), ((1, 0, 1, 2), (3, 4), (1, 3))])
+def test_pooling_is_its_definition(pad, sides, strides):
+    x = np.random.default_rng(0).standard_normal((1, 2, 7, 9)).astype(np.float32) - 3  # no zero wins from outside
+    values = {
+        "x": x,
+        "kernel_sizes": np.asarray(sides),
+        "strides": np.asarray(strides),
+        "pad": np.asarray(pad),
+        "pad_type": "custom",
+        "ceil_mode": False,
+    }
+    op = SimpleNamespace(op_type="max_pool", **{name: SimpleNamespace(val=value) for name, value in values.items()})
+    around = np.pad(x, [(0, 0), (0, 0), pad[:2], pad[2:]], constant_values=-np.inf)
+    high, wide = ((n - k) // s + 1 for n, k, s in zip(around.shape[2:], sides, strides))
+    corners = [(i * strides[0], j * strides[1]) for i in range(high) for j in range(wide)]
+    windows = [around[:, :, i : i + sides[0], j : j + sides[1]].max((2, 3)) for i, j in corners]
+    np.testing.assert_array_equal(evaluated(op), np.stack(windows, -1).reshape(1, 2, high, wide))
+    op.ceil_mode.val = True
+    with pytest.raises(NotImplementedError, match="ceil_mode"):
+        evaluated(op)
