@@ -30,7 +30,7 @@ from restore_jax.export.graph import ExportError, Graph, restorer_graph, whole
 from restore_jax.export.locate import divergence
 from restore_jax.export.mil import CoreMLModel
 from restore_jax.export.onnx import OnnxModel, to_onnx
-from restore_jax.export.parity import agreement, cases
+from restore_jax.export.parity import agreement, apart, cases, exact
 from restore_jax.export.rounding import kernels, mixed, replaced
 from restore_jax.export.stablehlo import load_stablehlo, to_stablehlo
 from restore_jax.export.tflite import SIGNATURE, TFLiteModel, fused, to_tflite
@@ -120,7 +120,8 @@ class Exported:
         """Runs every graph of the file beside JAX on photographs and extremes: a row of figures for each.
 
         "agrees" says whether the precision's bound holds (None where there is none); in a row of float32 that does not
-        agree, "begins" says where the difference begins, where the format's runtime shows what it computes.
+        agree, "begins" says where the difference begins, where the format's runtime shows what it computes, and
+        "file_to_float64" and "jax_to_float64" how far each is from the graph in float64, on the worst case.
         """
         return [self._row(name, graph) for name, graph in self.graphs.items()]
 
@@ -143,10 +144,24 @@ class Exported:
             "worst": found.worst,
             "agrees": agrees,
         }
+        if agrees is False and precision == "fp32" and not self.recipe.uint8:
+            row |= self._to_float64(name, graph, given[found.worst])
         if agrees is False and precision == "fp32" and self.recipe.to != "stablehlo" and not self.recipe.uint8:
             first = next(iter(given.values()))
             row["begins"] = str(divergence(graph, self.model(name, keep=True).values(**first), first))
         return row
+
+    def _to_float64(self, name: str, graph: Graph, arrays: Mapping[str, Any]) -> dict[str, float | None]:
+        """How far the file and JAX each are from the graph in float64: what a graph does to roundings, both show."""
+        try:
+            truth = exact(graph, arrays)
+        except (ValueError, TypeError):  # a graph that names its types
+            return {}
+        sides = {"file": self.model(name)(**arrays), "jax": jax.jit(graph.__call__)(**arrays)}
+        return {
+            f"{side}_to_float64": number(float(np.max(np.abs(apart(np.asarray(answer, np.float64), truth)))))
+            for side, answer in sides.items()
+        }
 
 
 def export(

@@ -16,10 +16,10 @@ class CoreMLModel:
 
     `x_hat = model(y=y, noise=noise)`. Runs also where Core ML does not, several times slower than JAX: it is
     there to compare a package with its graph. coremltools says what an operation does to constants, which
-    covers all that our nets are made of but convolutions and pooling; those are JAX's. In a package of 16 bits the answer of each
-    operation is rounded to them; a chip may keep more. `inputs` and `outputs` are the shapes of `function` (or of the
-    default one) by name, `ops` its operations in the order of execution, constants left out. Images are `1 h w c` in
-    8 bits. Not thread-safe.
+    covers all that our nets are made of but convolutions and pooling; those are JAX's. In a package of 16 bits the
+    answer of each operation is rounded to them; a chip may keep more. `inputs` and `outputs` are the shapes of
+    `function` (or of the default one) by name, `ops` its operations in the order of execution, constants left out.
+    Images are `1 h w c` in 8 bits. Not thread-safe.
 
     Raises:
         ImportError: the extra is not installed.

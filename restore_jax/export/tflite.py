@@ -15,7 +15,7 @@ import numpy as np
 from restore_jax.export.graph import ExportError, Graph, explained, whole
 from restore_jax.export.quantize import quantized
 from restore_jax.export.strip import stripped
-from restore_jax.nets.attention import gelu_named
+from restore_jax.nets.attention import interpreted
 
 MISSING = 'TFLite needs the extra "export": pip install "restore-jax[export]".'
 SIGNATURE = "serving_default"
@@ -55,10 +55,10 @@ def to_tflite(
 
 
 def fused(graph: Graph) -> Graph:
-    """The same graph, traced so that the converter finds what TFLite has an operator for: GELU is one, not thirty."""
+    """The same graph, traced as an interpreter wants it: `nets.attention.interpreted`."""
 
     def function(*arrays: Any) -> Any:
-        with gelu_named():
+        with interpreted():
             return graph.function(*arrays)
 
     return dataclasses.replace(graph, function=function)

@@ -29,17 +29,23 @@ from restore_jax.nets.layers import DepthwiseConv, PointwiseConv, at_least_float
 MASKED = -100.0  # the published logit of a pair that may not look at each other: exp(-100) is less than a rounding
 QUERIES = 1024  # of a whole picture are asked at a time
 
-_NAMED: contextvars.ContextVar[bool] = contextvars.ContextVar("gelu named", default=False)
+PART = 32  # numbers at most that an interpreter adds up one after the other
+
+_INTERPRETED: contextvars.ContextVar[bool] = contextvars.ContextVar("interpreted", default=False)
 
 
 @contextlib.contextmanager
-def gelu_named() -> Iterator[None]:
-    """`gelu` traced inside is one operation with a name, for converters that know it: else they see a polynomial."""
-    token = _NAMED.set(True)
+def interpreted() -> Iterator[None]:
+    """What is traced inside is for an interpreter of operators (TFLite's) instead of a compiler.
+
+    `gelu` is one operation with a name, of which a converter would see a polynomial, and `picture_mean` takes means of
+    means: a sum of n numbers one after the other, which is how interpreters add, is off by up to n roundings.
+    """
+    token = _INTERPRETED.set(True)
     try:
         yield
     finally:
-        _NAMED.reset(token)
+        _INTERPRETED.reset(token)
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -50,7 +56,7 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Reference: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
     """
-    return _named_gelu(x, approximate="none") if _NAMED.get() else _gelu(x)
+    return _named_gelu(x, approximate="none") if _INTERPRETED.get() else _gelu(x)
 
 
 def _gelu(x: Array) -> Array:
@@ -81,7 +87,19 @@ def pooled_as(pooling: Callable[[Array], Array]) -> Iterator[None]:
 def pooled(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
     """The mean of each channel over the picture, or what `pooled_as` says it is."""
     pooling = _POOLING.get()
-    return x.mean((1, 2), keepdims=True) if pooling is None else pooling(x)
+    return picture_mean(x) if pooling is None else pooling(x)
+
+
+def picture_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
+    """The mean of each channel over the picture; `interpreted`, of equal parts of it, of `PART` pixels at most."""
+    if not _INTERPRETED.get():
+        return x.mean((1, 2), keepdims=True)
+    b, h, w, c = x.shape
+    pixels = h * w
+    while (part := max(n for n in range(1, PART + 1) if pixels % n == 0)) > 1:
+        pixels //= part
+        x = x.reshape(b, pixels, part, c).mean(2)
+    return x.reshape(b, pixels, 1, c).mean((1, 2), keepdims=True)
 
 
 class ChannelAttention(nn.Module):

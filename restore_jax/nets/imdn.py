@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from restore_jax.nets.attention import picture_mean
 from restore_jax.nets.conv import Conv
 from restore_jax.nets.layers import PointwiseConv, pixel_shuffle
 from restore_jax.nets.torch_weights import Weights, shuffled
@@ -28,8 +29,8 @@ def contrast(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
     Reference: Hui et al. 2019, eq. 3.
     """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = x.mean((1, 2), keepdims=True)
-    variance = jnp.square(x - mean).mean((1, 2), keepdims=True)
+    mean = picture_mean(x)
+    variance = picture_mean(jnp.square(x - mean))
     std = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
     return std + mean
 

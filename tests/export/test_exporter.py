@@ -128,6 +128,7 @@ def test_a_file_of_another_function_says_where_it_begins(restorer, tmp_path):
     claimed = Graph(louder, graph.inputs)
     (row,) = Exported(written.path, written.recipe, {name: claimed}).check()
     assert row["agrees"] is False
+    assert row["jax_to_float64"] < 1e-5 < row["file_to_float64"]
     assert "`mul` in finish" in row["begins"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from restore_jax.export.graph import Graph
-from restore_jax.export.parity import EXTREMES, agreement, cases, parity
+from restore_jax.export.parity import EXTREMES, agreement, cases, exact, parity
 
 IMAGE = jax.ShapeDtypeStruct((1, 8, 4, 3), jnp.float32)
 GRAPH = Graph(lambda y, noise: y + 2 * noise, {"y": IMAGE, "noise": IMAGE})
@@ -100,3 +100,17 @@ def test_levels_of_8_bits_are_counted_in_white():
 def test_nothing_to_compare_on_is_refused():
     with pytest.raises(ValueError, match="at least one case"):
         agreement(GRAPH, GRAPH, {})
+
+
+def test_the_answer_in_float64_tells_which_side_rounds():
+    """A thousand and back loses 2^-15 in float32, whose numbers there are 2^-14 apart, and 2^-44 in float64."""
+    graph = Graph(lambda y: (y + 1000) - 1000, {"y": IMAGE})
+    picture = np.full(IMAGE.shape, 1 / 3, np.float32)
+    truth = exact(graph, {"y": picture})
+    assert truth.dtype == np.float64
+    assert np.abs(truth - picture).max() < 2.0**-43
+    assert 2.0**-18 < np.abs(np.asarray(graph(y=picture)) - picture).max() <= 2.0**-15
+    with pytest.raises(ValueError, match="before `as_uint8`"):
+        exact(graph.as_uint8(), {"y": picture})
+    with pytest.raises(ValueError, match="answers float32"):
+        exact(Graph(lambda y: y.astype(jnp.float32), {"y": IMAGE}), {"y": picture})

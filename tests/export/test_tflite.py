@@ -15,6 +15,7 @@ from sklearn.datasets import load_sample_image
 from restore_jax.export.graph import ExportError, Graph, restorer_graph
 from restore_jax.export.parity import parity
 from restore_jax.export.tflite import TFLiteModel, metadata, ops, to_tflite
+from restore_jax.nets.attention import pooled
 from restore_jax.nets.nafnet import NAFNet
 
 HEIGHT, WIDTH = 24, 16  # not square, so that a transposed axis shows
@@ -142,6 +143,17 @@ def test_a_nafnet_leaves_as_convolutions_with_constant_kernels(photograph, tmp_p
     assert parity(graph, TFLiteModel(path), {"x": photograph}, runs=1).max_abs_diff < 1e-4
     assert "DEPTHWISE_CONV_2D" in ops(path)
     assert not {"BATCH_MATMUL", "IF", "WHILE", "PAD"} & set(ops(path))
+
+
+def test_the_mean_of_a_flat_picture_is_not_summed_in_one_go(tmp_path):
+    """16384 equal numbers added up one by one are off by hundreds of roundings; means of means by tens."""
+    flat = jax.ShapeDtypeStruct((1, 128, 128, 3), jnp.float32)
+    picture = np.full(flat.shape, 0.7, np.float32)
+    off = []
+    for mean in (pooled, lambda y: y.mean((1, 2), keepdims=True)):
+        model = TFLiteModel(to_tflite(Graph(mean, {"y": flat}), tmp_path / "a.tflite"))
+        off.append(float(np.abs(model(y=picture) - picture[0, 0, 0]).max()))
+    assert off[0] < 1e-6 < 1e-5 < off[1]
 
 
 def test_one_and_two_steps_share_their_weights(params, photograph, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from restore_jax.nets import attention
 from restore_jax.nets.attention import (
+    PART,
     ChannelAttention,
     FullAttention,
     TransposedAttention,
@@ -16,6 +17,8 @@ from restore_jax.nets.attention import (
     from_windows,
     full_attention,
     gelu,
+    interpreted,
+    picture_mean,
     relative_positions,
     to_windows,
     window_parts,
@@ -58,6 +61,21 @@ def test_gelu_is_the_exact_one():
     x = jnp.linspace(-6, 6, 101)
     np.testing.assert_allclose(gelu(x), jax.nn.gelu(x, approximate=False), rtol=0, atol=5e-7)
     np.testing.assert_allclose(gelu(jnp.float32(1.0)), 0.8413447, rtol=1e-6)  # Phi(1)
+
+
+def test_for_an_interpreter_gelu_has_a_name_and_a_mean_is_of_means():
+    x = draw(2, 12, 14, 3)
+    with interpreted():
+        jaxpr = jax.make_jaxpr(lambda x: gelu(picture_mean(x)))(x)
+        named, mean = gelu(x), picture_mean(x)
+        assert picture_mean(draw(1, 37, 41, 2)).shape == (1, 1, 1, 2)  # primes, that have no parts
+    assert [e.params["name"] for e in jaxpr.eqns if e.primitive.name == "composite"] == ["aten.gelu.default"]
+    sums = [e.invars[0].aval.shape[e.params["axes"][0]] for e in jaxpr.eqns if e.primitive.name == "reduce_sum"]
+    assert max(sums) <= PART
+    assert np.prod(sums) == 12 * 14
+    np.testing.assert_array_equal(named, gelu(x))
+    np.testing.assert_allclose(mean, picture_mean(x), rtol=0, atol=1e-6)
+    assert mean.shape == picture_mean(x).shape == (2, 1, 1, 3)
 
 
 def test_channel_attention_weighs_channels_by_their_means():
