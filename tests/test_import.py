@@ -8,7 +8,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+import restore_jax
 from restore_jax.core import Operator
+from restore_jax.train.checkpoint import CheckpointError
 
 HEAVY = ("tensorflow", "torch", "grain", "coremltools")
 
@@ -54,6 +56,11 @@ said = {"names": names, "wanting": wanting}
     said = run(source, tmp_path)
     assert "restore_jax.core" in said["names"]
     assert said["wanting"] == []
+
+
+def test_load_is_at_the_front_door(tmp_path):
+    with pytest.raises(CheckpointError, match="nothing"):
+        restore_jax.load(tmp_path / "nothing")
 
 
 def test_shapes_are_checked_in_tests():

@@ -63,7 +63,8 @@ def violations(path: str, source: str) -> list[str]:
             continue
         if top in OUTSIDE:
             found.append(say + "the package imports nothing from outside itself")
-        if there is not None and there != here and (here is None or LAYER[there] >= LAYER[here]):
+        door = path == "restore_jax/__init__.py" and lazy  # the front door is below all rooms, and opens into them
+        if there is not None and there != here and not door and (here is None or LAYER[there] >= LAYER[here]):
             found.append(say + f"{here or 'restore_jax'} may only import what lies below it")
         if top == "tensorflow":
             if here not in TENSORFLOW_IN:
@@ -120,6 +121,7 @@ def test_a_bad_import_is_found(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
+        ("restore_jax/__init__.py", "def load():\n    from restore_jax.infer.load import load"),
         ("restore_jax/ops/color.py", "import jax\nfrom restore_jax.core import Operator"),
         ("restore_jax/ops/color.py", "from . import resize\nfrom .filter import gaussian_blur"),
         (

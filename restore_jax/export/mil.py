@@ -24,7 +24,8 @@ class CoreMLModel:
     Raises:
         ImportError: the extra is not installed.
         ValueError: the package has no such function; (when called) names or shapes that are not those of `inputs`.
-        NotImplementedError: (when called) an operation that coremltools does not evaluate.
+        NotImplementedError: (when called) an operation that coremltools does not evaluate; ValueError: max_pool with
+            ceil_mode.
     """
 
     def __init__(self, path: str | os.PathLike[str], function: str | None = None) -> None:
@@ -109,7 +110,7 @@ def convolution(op: Any) -> np.ndarray:
 def largest(op: Any) -> np.ndarray:
     """MIL's `max_pool`: x `n c h w`, the largest of each window; nothing beyond the border is."""
     if op.ceil_mode.val:
-        raise NotImplementedError("max_pool with ceil_mode is not evaluated: no converter of ours writes it.")
+        raise ValueError("max_pool with ceil_mode is not evaluated here: no converter of ours writes it.")
     custom, x = op.pad_type.val == "custom", np.asarray(op.x.val)
     y = jax.lax.reduce_window(
         jnp.asarray(x, jnp.float32),
