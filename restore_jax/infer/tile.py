@@ -74,7 +74,8 @@ class Tile:
 
     `tile_px = None` takes tiles, not always square, that cover the picture with the least overlap in about `memory_mb`
     MB of the program's temporaries (600, or half of what an accelerator has), as the compiler reports them: one
-    program a size of photograph. A given `tile_px` is one program for all that are as large.
+    program a size of photograph; `area_px` is the most pixels of x that they have (2^22). A given `tile_px` is one
+    program for all that are as large.
 
     `overlap_px` (of y, on each side) is the halo; None takes the restorer's own `halo_px`, which makes the
     result exact where the restorer is local. A smaller one, for samplers whose many evaluations see the whole picture,
@@ -97,10 +98,11 @@ class Tile:
     overlap_px: int | None = None
     batch: int | None = None
     memory_mb: int | None = None
+    area_px: int | None = None
     say: Say = to_stderr
 
     def __post_init__(self) -> None:
-        for name in ("batch", "memory_mb"):
+        for name in ("batch", "memory_mb", "area_px"):
             if (getattr(self, name) or 1) < 1:
                 raise ValueError(f"Tile.{name} must be at least 1, not {getattr(self, name)}.")
         if self.overlap_px is not None and self.overlap_px < 0:
@@ -344,7 +346,8 @@ class Tile:
                 side = min(side, max(self._least, limit // self.unit * self.unit))
             return Room(min(side, height), min(side, width), self.batch or BATCH)
         batch = self.batch or 1
-        area = max(1, (AREA if limit is None else min(AREA, limit**2)) // (batch * self.scale**2))
+        most = self.area_px or AREA
+        area = max(1, (most if limit is None else min(most, limit**2)) // (batch * self.scale**2))
         budget = (self.memory_mb or _affordable_mb()) * 1e6
         for _ in range(3):
             room = Room(*fitted(height, width, self.halo, self.unit, area), batch)
