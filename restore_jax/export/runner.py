@@ -9,6 +9,7 @@ Which of the two is faster depends on the net and its precision: `docs/export.md
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -66,8 +67,10 @@ class Runner:
         """
         y = jnp.asarray(obs.y, jnp.float32)
         *batch, h, w, c = y.shape
-        with jax.ensure_compile_time_eval():  # a file is written at once, whatever is being traced around it
-            self.fitting(h, w)
+        # A file is written at once, whatever is being traced around it: in a thread of its own nothing is. In
+        # `jax.ensure_compile_time_eval` flax would draw every parameter that it asks for the shape of.
+        with ThreadPoolExecutor(1) as alone:
+            alone.submit(self.fitting, h, w).result()
         shape, given = (*batch, h * self.scale, w * self.scale, c), {"y": y}
         if self.draws:
             wide = (*shape[:-1], c * self.draws)
