@@ -6,8 +6,10 @@
 Which of the two is faster depends on the net and its precision: `docs/export.md` has figures.
 """
 
+import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +27,10 @@ from restore_jax.export.tflite import TFLiteModel, metadata
 from restore_jax.infer.around import is_local
 from restore_jax.infer.load import load
 from restore_jax.infer.restoration import tiled
+from restore_jax.infer.tile import AREA, Tile
 
-TILE_PX = 512  # of y: with a halo of 26 pixels a fifth is computed twice, and 64 channels take 67 MB
+AREA_PX = 2**19  # of y a tile: an array of 64 channels takes 134 MB, and a file at work a few of them
+KEPT = 4  # sizes of pictures whose files stay in memory
 SAID = ("scale", "draws", "factor", "halo_px", "local")  # in the metadata of a file of ours
 
 
@@ -35,17 +39,25 @@ class Runner:
     """TFLite files as a restorer; `fitting(h, w)` is one that takes pictures as large or larger.
 
     A picture smaller than the file's input is continued by its mirror image, and the answer cut. `tile_px` is the side
-    of the tiles that a photograph had better be cut into; `scale`, `draws`, `factor`, `halo_px` and `local` are those
-    of the network. It runs on the host, a batch one by one, and may be called inside `jit`.
+    of the tiles that a photograph is to be cut into, None where every size has a file of its own; `scale`, `draws`,
+    `factor`, `halo_px` and `local` are those of the network. It runs on the host, a batch one by one, and may be called
+    inside `jit`.
     """
 
     fitting: Callable[[int, int], TFLiteModel]
-    tile_px: int
+    tile_px: int | None
     scale: int
     draws: int
     factor: int
     halo_px: int
     local: bool
+
+    batch = 1  # tile at a time: more would only wait, and the last ones be filled up
+
+    @property
+    def area_px(self) -> int:
+        """Pixels of x at most in a tile, where `tile_px` is None."""
+        return min(AREA, AREA_PX * self.scale**2)
 
     def __call__(self, key: Keys, obs: Observation) -> Float[Array, "*b h w c"]:
         """The restored picture.
@@ -55,8 +67,10 @@ class Runner:
         """
         y = jnp.asarray(obs.y, jnp.float32)
         *batch, h, w, c = y.shape
-        with jax.ensure_compile_time_eval():  # a file is written at once, whatever is being traced around it
-            self.fitting(h, w)
+        # A file is written at once, whatever is being traced around it: in a thread of its own nothing is. In
+        # `jax.ensure_compile_time_eval` flax would draw every parameter that it asks for the shape of.
+        with ThreadPoolExecutor(1) as alone:
+            alone.submit(self.fitting, h, w).result()
         shape, given = (*batch, h * self.scale, w * self.scale, c), {"y": y}
         if self.draws:
             wide = (*shape[:-1], c * self.draws)
@@ -72,19 +86,23 @@ class Runner:
         for name, array in arrays.items():
             s = 1 if name == "y" else self.scale
             edges = [(0, 0), (0, (high - h) * s), (0, (wide - w) * s), (0, 0)]
-            whole[name] = np.pad(array.reshape(-1, *array.shape[-3:]), edges, mode="symmetric")
+            several = array.reshape(-1, *array.shape[-3:])
+            whole[name] = np.pad(several, edges, mode="symmetric") if (h, w) != (high, wide) else several
         ones = [model(**{name: array[i : i + 1] for name, array in whole.items()}) for i in range(len(whole["y"]))]
         out = np.concatenate(ones)[:, : h * self.scale, : w * self.scale]
         return out.reshape(*batch, *out.shape[1:])
 
 
-def run(path: str | Path, threads: int = 2) -> Runner:
+def run(path: str | Path, threads: int | None = None) -> Runner:
     """The restorer in a TFLite file that `export.exporter.export` wrote. Tiles are of its largest square size.
+
+    `threads` are as many as there are cores, where None is given.
 
     Raises:
         ImportError: the extra is not installed.
         ExportError: the file is not ours, takes pictures of 8 bits, or none that is square.
     """
+    threads = threads or os.cpu_count() or 1
     texts, first = metadata(path), TFLiteModel(path, threads)
     missing = [name for name in SAID if name not in texts]
     if missing:
@@ -105,20 +123,23 @@ def run(path: str | Path, threads: int = 2) -> Runner:
     return Runner(fitting, max(squares), **numbers, local=texts["local"] == "True")
 
 
-def exported(restorer: Restorer, tile_px: int = TILE_PX, precision: str = "fp32", threads: int = 2) -> Runner:
+def exported(
+    restorer: Restorer, tile_px: int | None = None, precision: str = "fp32", threads: int | None = None
+) -> Runner:
     """A restorer in TFLite files of its own, each written when the first picture of its size comes; seconds each.
 
-    `tile_px` is raised to four halos, and to the network's grid.
+    `tile_px` is raised to four halos, and to the network's grid; None leaves the size of tiles to the photograph.
 
     Raises:
         ImportError: the extra is not installed.
         ExportError: (when called) an operation that TFLite cannot run.
     """
     factor, halo_px = getattr(restorer, "factor", 1), getattr(restorer, "halo_px", 0)
-    tile = tiled(restorer, tile_px)
-    side, unit = tile.tile_px or tile_px, tile.unit
+    unit = Tile(restorer).unit
+    side = None if tile_px is None else tiled(restorer, tile_px).tile_px
+    threads = threads or os.cpu_count() or 1
 
-    @lru_cache
+    @lru_cache(KEPT)
     def written(h: int, w: int) -> TFLiteModel:
         with tempfile.TemporaryDirectory(prefix="restore_jax.") as folder:
             path = Path(folder) / "net.tflite"
@@ -146,4 +167,4 @@ def loaded(path: str | Path, runtime: str = "jax", tile_px: int | None = None) -
             raise ValueError(f"{path} takes tiles of {runner.tile_px} pixels, not {tile_px}: leave --tile out.")
         return runner
     restorer = load(path)
-    return restorer if runtime == "jax" else exported(restorer, tile_px or TILE_PX)
+    return restorer if runtime == "jax" else exported(restorer, tile_px)

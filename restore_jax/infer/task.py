@@ -209,7 +209,8 @@ class Tasks:
 
     `model` serves every task; else tasks look theirs up in `models`. `short_px` is about the shorter side of the
     smallest of many photographs of different sizes, which then share one program; None takes tiles that fit each.
-    `load` makes a restorer of a model's path; one that knows one size of tiles only (`tile_px`) gets those.
+    `load` makes a restorer of a model's path; one that says what tiles it wants (`tile_px`, `batch`, `area_px`, as of
+    `Tile`) gets those.
 
     Raises:
         ValueError: an unknown task.
@@ -274,7 +275,8 @@ class Tasks:
             if restorer.scale != TASKS.get(task, restorer.scale):
                 raise NoModel(f"{path} enlarges by {restorer.scale}, and {task} by {TASKS[task]}: give another model.")
             tile_px = getattr(own, "tile_px", self.tile_px)
-            tile = Tile(restorer, tile_px, self.overlap_px, say=self.say)
+            batch, area_px = getattr(own, "batch", None), getattr(own, "area_px", None)
+            tile = Tile(restorer, tile_px, self.overlap_px, batch, area_px=area_px, say=self.say)
             if tile_px is None and self.short_px is not None:
                 side = shared_side(tile, self.short_px)
                 tile = Tile(restorer, side, self.overlap_px, batch=1, say=self.say)

@@ -2,10 +2,9 @@
 
     x_hat = sum over tiles of  window * restorer(y[tile]),      windows sum to 1 and are 0 in the halo
 
-The halo is how far the network sees. Behind it a tile knows all that the whole picture knows, so that
-the tiled restoration *is* the whole one (to rounding) for every restorer whose operations are local.
-Where something looks at the whole picture (`net.local` is False), windows overlap and fade into each other;
-`infer.statistics` makes pooled attention exact.
+The halo is how far the network sees. Behind it a tile knows all that the whole picture knows, so that the tiled
+restoration *is* the whole one (to rounding) for every restorer whose operations are local. Where something looks at the
+whole picture (`net.local` is False), windows overlap and fade; `infer.statistics` makes pooled attention exact.
 
 Rows come from a source and go to a sink (`infer.bands`) while the picture is restored: the host holds the rows of
 one row of tiles, the device one batch of tiles, whatever the height of the photograph.
@@ -74,7 +73,7 @@ class Tile:
 
     `tile_px = None` takes tiles, not always square, that cover the picture with the least overlap in about `memory_mb`
     MB of the program's temporaries (600, or half of what an accelerator has), as the compiler reports them: one
-    program a size of photograph. A given `tile_px` is one program for all that are as large.
+    program a size of photograph; `area_px` is the most pixels of x that they have. A given `tile_px` is one for all.
 
     `overlap_px` (of y, on each side) is the halo; None takes the restorer's own `halo_px`, which makes the
     result exact where the restorer is local. A smaller one, for samplers whose many evaluations see the whole picture,
@@ -97,10 +96,11 @@ class Tile:
     overlap_px: int | None = None
     batch: int | None = None
     memory_mb: int | None = None
+    area_px: int | None = None
     say: Say = to_stderr
 
     def __post_init__(self) -> None:
-        for name in ("batch", "memory_mb"):
+        for name in ("batch", "memory_mb", "area_px"):
             if (getattr(self, name) or 1) < 1:
                 raise ValueError(f"Tile.{name} must be at least 1, not {getattr(self, name)}.")
         if self.overlap_px is not None and self.overlap_px < 0:
@@ -344,7 +344,8 @@ class Tile:
                 side = min(side, max(self._least, limit // self.unit * self.unit))
             return Room(min(side, height), min(side, width), self.batch or BATCH)
         batch = self.batch or 1
-        area = max(1, (AREA if limit is None else min(AREA, limit**2)) // (batch * self.scale**2))
+        most = self.area_px or AREA
+        area = max(1, (most if limit is None else min(most, limit**2)) // (batch * self.scale**2))
         budget = (self.memory_mb or _affordable_mb()) * 1e6
         for _ in range(3):
             room = Room(*fitted(height, width, self.halo, self.unit, area), batch)

@@ -1,11 +1,16 @@
 """A file as a restorer gives the picture that JAX gives: whole, in tiles, with its noise, inside other restorers."""
 
+import json
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from restore_jax.core import Observation, normal
+from restore_jax.export import runner
 from restore_jax.export.exporter import Recipe, described, export
 from restore_jax.export.graph import ExportError, Graph
 from restore_jax.export.runner import exported, loaded, run
@@ -40,6 +45,30 @@ def test_a_photograph_in_tiles_is_the_one_that_jax_restores(scale, sigmas):
         theirs = Tile(file, file.tile_px)(KEY, Observation(y=y))
         assert theirs.shape == (height * scale, width * scale, 3)
         assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_tiles_that_fit_the_photograph(monkeypatch):
+    """Without a size of tiles, one file for a photograph, of no more pixels than are allowed; written once."""
+    monkeypatch.setattr(runner, "AREA_PX", 60 * 60)
+    written = []
+    monkeypatch.setattr(runner, "export", lambda own, recipe, path: written.append(recipe) or export(own, recipe, path))
+    own = restorer(1, (0.0,))
+    file, y = exported(own), photograph(101, 143)
+    assert (file.tile_px, file.batch, file.area_px) == (None, 1, 3600)
+    theirs = Tile(file, file.tile_px, batch=file.batch, area_px=file.area_px)(KEY, Observation(y=y))
+    assert np.abs(Tile(own)(KEY, Observation(y=y)) - theirs).max() < 1e-5
+    ((height, width),) = written[0].sizes
+    assert len(written) == 1
+    assert height * width <= 3600
+
+
+@pytest.mark.soak
+def test_a_photograph_of_12_megapixels():
+    done = subprocess.run([sys.executable, "-m", "benchmarks.export_photo"], capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["max_diff"] <= 1 / 255 + 1e-6  # where a rounding falls to the other side
+    assert figures["differing"] < 1e-3
+    assert figures["tflite_peak_mb"] < 900
 
 
 def test_a_picture_of_any_size_in_a_batch_and_under_jit():

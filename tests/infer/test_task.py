@@ -126,6 +126,12 @@ def test_a_restorer_with_tiles_of_its_own_gets_those(tmp_path):
         tile = Tasks("denoise", models=models, short_px=short_px, load=lambda path: Square()).tile("denoise")
         assert tile.tile_px == 64
 
+    class Slow(Bright):
+        tile_px, batch, area_px = None, 1, 5000
+
+    tile = Tasks("denoise", models=models, load=lambda path: Slow()).tile("denoise")
+    assert (tile.tile_px, tile.batch, tile.area_px) == (None, 1, 5000)
+
 
 def test_a_shared_tile_lies_between_its_halo_and_the_memory():
     assert shared_side(Tile(Bright()), 10) == 128
