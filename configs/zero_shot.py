@@ -1,11 +1,14 @@
-"""Zero-shot restoration with one prior: the tasks, the samplers, and what of each sampler is searched for.
+"""Zero-shot restoration with a prior and its consistency function: the tasks, the samplers, what each is searched for.
 
     python -m experiments.train --config configs/prior.py --workdir outputs/prior
-    python -m experiments.tune --workdir outputs/prior
-    python -m experiments.zero_shot --workdir outputs/prior
+    python -m experiments.train --config configs/prior_consistency.py --workdir outputs/prior_consistency \\
+        --config.start outputs/prior
+    python -m experiments.tune --workdir outputs/prior --consistency outputs/prior_consistency
+    python -m experiments.zero_shot --workdir outputs/prior --consistency outputs/prior_consistency
 
 A sampler is a spec and a space: the fields that `experiments.tune` sets (a path into the spec) and the values it
-tries, in all combinations. What it found is in results/tuned.json.
+tries, in all combinations. What it found is in results/tuned.json. The samplers of `OF_CONSISTENCY` ask the second
+network.
 """
 
 TASKS = {
@@ -45,6 +48,9 @@ def guided(guidance: dict, step: dict | None = None) -> dict:
     return {"name": "diffusion.sampler.Guided", "sampler": ode(step), "guidance": (guidance,)}
 
 
+CM4IR = {"name": "diffusion.posterior.cm4ir.Cm4ir"}
+CM4IR_SPACE = {"sigmas": ((1.0, 0.2), (2.0, 0.6, 0.2, 0.05)), "scale": (1.0, 30.0, 1000.0)}
+
 SAMPLERS = {
     "DDRM": (ode({"name": "diffusion.posterior.ddrm.Ddrm"}), {"step.eta": (0.85, 1.0)}),
     "DDNM": (guided({"name": "diffusion.posterior.ddnm.Ddnm"}), {"guidance.0.sigma_data": (0.1, 0.25)}),
@@ -70,8 +76,7 @@ SAMPLERS = {
         {"name": "diffusion.posterior.daps.Daps", "schedule": SCHEDULE, "n_steps": N_STEPS // 2, "ode_steps": 2},
         {"deviation": (0.1, 0.25)},
     ),
-    "CM4IR": (
-        {"name": "diffusion.posterior.cm4ir.Cm4ir"},
-        {"sigmas": ((0.5, 0.1), (1.0, 0.3, 0.1, 0.03)), "zeta": (0.0, 0.5)},
-    ),
+    "CM4IR": (CM4IR, CM4IR_SPACE),
+    "CM4IR of the denoiser": (CM4IR, CM4IR_SPACE),
 }
+OF_CONSISTENCY = ("CM4IR",)

@@ -1,6 +1,6 @@
 """Finds the settings of zero-shot samplers, by trying all that `configs/zero_shot.py` names, and records the search.
 
-    python -m experiments.tune --workdir outputs/prior
+    python -m experiments.tune --workdir outputs/prior --consistency outputs/prior_consistency
 
 Photographs of the prior's *training* set are degraded and restored with each setting; the best mean PSNR wins. What is
 held out is not looked at. results/tuned.json says seed, set, score and everything that was tried; a search that was
@@ -66,6 +66,19 @@ def load_prior(workdir: Path) -> tuple[ZeroShot, dict[str, Any]]:
     return ZeroShot(method, jax.tree.map(jnp.asarray, state["ema"]), method.sampler), config
 
 
+def add_priors(parser: argparse.ArgumentParser) -> None:
+    """The options that `load_priors` reads."""
+    parser.add_argument("--workdir", type=Path, required=True, help="of configs/prior.py's run")
+    parser.add_argument("--consistency", type=Path, required=True, help="of configs/prior_consistency.py's run")
+
+
+def load_priors(args: argparse.Namespace) -> tuple[dict[str, ZeroShot], dict[str, Any]]:
+    """The prior that each sampler asks, and the config of the first."""
+    consistency, _ = load_prior(args.consistency)
+    prior, config = load_prior(args.workdir)
+    return {name: consistency if name in zero_shot.OF_CONSISTENCY else prior for name in zero_shot.SAMPLERS}, config
+
+
 def best(rows: list[dict[str, Any]], sampler: str, task: str) -> dict[str, Any]:
     """The settings with the best score."""
     tried = [row for row in rows if (row["sampler"], row["task"]) == (sampler, task)]
@@ -78,13 +91,13 @@ def best(rows: list[dict[str, Any]], sampler: str, task: str) -> dict[str, Any]:
 def main() -> int:
     """0 when everything was tried."""
     parser = argparse.ArgumentParser(prog="python -m experiments.tune", description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", type=Path, required=True, help="of configs/prior.py's run")
+    add_priors(parser)
     parser.add_argument("--afresh", action="store_true", help="try again what results/tuned.json already has")
     args = parser.parse_args()
     prepare()
     run_in_order()
     try:
-        prior, config = load_prior(args.workdir)
+        priors, config = load_priors(args)
     except CheckpointError as error:
         print(f"tune: {error}", file=sys.stderr)
         return 1
@@ -102,14 +115,14 @@ def main() -> int:
     ]
     protocol = f"{CROPS} crops of {CROP_PX} px of {config['train_set']}, seed {SEED}; mean PSNR of one sample each, dB"
     for name, task, settings in tqdm(todo, desc="tune", unit="setting"):
-        psnr = score(prior, changed(zero_shot.SAMPLERS[name][0], settings), zero_shot.TASKS[task], x)
+        psnr = score(priors[name], changed(zero_shot.SAMPLERS[name][0], settings), zero_shot.TASKS[task], x)
         rows.append({"sampler": name, "task": task, "settings": settings, "psnr": round(psnr, 3)})
         jax.clear_caches()
         if len(rows) % 10 == 0:
             record("tuned", {"rows": rows}, protocol)
     record("tuned", {"rows": rows}, protocol)
     for name, task in itertools.product(zero_shot.SAMPLERS, zero_shot.TASKS):
-        print(f"{name:10} {task:10} {best(rows, name, task)}")
+        print(f"{name:22} {task:10} {best(rows, name, task)}")
     return 0
 
 

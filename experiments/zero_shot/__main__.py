@@ -1,6 +1,6 @@
 """Zero-shot restoration of held-out photographs: every sampler on every task, with the settings that were searched for.
 
-    python -m experiments.zero_shot --workdir outputs/prior
+    python -m experiments.zero_shot --workdir outputs/prior --consistency outputs/prior_consistency
 
 Writes results/zero_shot.json, and WORKDIR/zero_shot.png: rows of samplers, columns of tasks. `--samples` posterior
 samples are drawn of each; their mean is the better estimate, and their spread says where it is a guess.
@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.record import ROOT, record
 from configs import zero_shot
-from experiments.tune import best, changed, load_prior
+from experiments.tune import add_priors, best, changed, load_priors
 from restore_jax.build import build
 from restore_jax.core import Observation, pinv
 from restore_jax.cpu import prepare, run_in_order
@@ -99,14 +98,14 @@ def sheet(pictures: dict[tuple[str, str], np.ndarray], width_px: int = 192) -> n
 def main() -> int:
     """0 when table and picture stand."""
     parser = argparse.ArgumentParser(prog="python -m experiments.zero_shot", description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", type=Path, required=True, help="of configs/prior.py's run")
+    add_priors(parser)
     parser.add_argument("--samples", type=int, default=2, help="posterior samples a picture")
     parser.add_argument("--shown", default="coffee", help="the photograph of the sheet")
     args = parser.parse_args()
     prepare()
     run_in_order()
     try:
-        prior, config = load_prior(args.workdir)
+        priors, config = load_priors(args)
     except CheckpointError as error:
         print(f"zero_shot: {error}", file=sys.stderr)
         return 1
@@ -126,7 +125,7 @@ def main() -> int:
     for sampler, task in tqdm(todo, desc="zero-shot", unit="row"):
         settings = best(found, sampler, task)
         spec = changed(zero_shot.SAMPLERS[sampler][0], settings)
-        means, first = figures_of(prior, spec, zero_shot.TASKS[task], photographs, args.samples)
+        means, first = figures_of(priors[sampler], spec, zero_shot.TASKS[task], photographs, args.samples)
         pictures[sampler, task] = first[args.shown]
         nfe = build(spec, "sampler").nfe
         rows.append({"sampler": sampler, "task": task, "nfe": nfe, "settings": settings, **means})

@@ -1,8 +1,11 @@
 """The search over settings: specs are changed where a path says, every combination is tried, the best is remembered."""
 
+import argparse
+
 import pytest
 
 from configs import zero_shot
+from experiments import tune
 from experiments.tune import best, changed, combinations
 from restore_jax.build import build
 from restore_jax.core import Sampler
@@ -47,3 +50,11 @@ def test_the_best_is_the_highest_of_its_own_sampler_and_task():
     assert best(rows, "A", "sr") == {"x": (3, 4)}  # tuples again, after JSON
     with pytest.raises(SystemExit, match=r"run experiments\.tune"):
         best(rows, "B", "blur")
+
+
+def test_each_sampler_asks_its_own_prior(monkeypatch):
+    monkeypatch.setattr(tune, "load_prior", lambda folder: (folder, {"of": folder}))
+    priors, config = tune.load_priors(argparse.Namespace(workdir="denoiser", consistency="tuned"))
+    assert config == {"of": "denoiser"}
+    assert {name for name, prior in priors.items() if prior == "tuned"} == set(zero_shot.OF_CONSISTENCY)
+    assert set(priors) == set(zero_shot.SAMPLERS)
