@@ -77,6 +77,6 @@ SAMPLERS = {
         {"deviation": (0.1, 0.25)},
     ),
     "CM4IR": (CM4IR, CM4IR_SPACE),
-    "CM4IR of the denoiser": (CM4IR, CM4IR_SPACE),
+    "CM4IR of D": (CM4IR, CM4IR_SPACE),
 }
 OF_CONSISTENCY = ("CM4IR",)

@@ -245,6 +245,8 @@ def quietly() -> Iterator[None]:
     try:
         with redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)  # its own folders
+            # Strings of coremltools, when Python compiles them, the first time after an installation.
+            warnings.filterwarnings("ignore", ".*invalid escape sequence")
             yield
     finally:
         logger.setLevel(level)

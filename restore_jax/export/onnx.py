@@ -46,12 +46,59 @@ def to_onnx(graph: Graph, path: str | os.PathLike[str]) -> Path:
         )
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise explained(graph, "ONNX", error) from error
+    pool_in_two_axes(model)
     model.producer_name, model.doc_string = "restore_jax", graph.metadata.get("short_description", "")
     onnx.helper.set_model_props(model, dict(graph.metadata))
     onnx.checker.check_model(model)
     with whole(path) as fresh:
         fresh.write_bytes(model.SerializeToString())
     return Path(path)
+
+
+def pool_in_two_axes(model: Any) -> None:
+    """Give each MaxPool of `model` the two axes of the picture.
+
+    jax2onnx writes a pool over all four axes of `b h w c`, between axes of 1 put in front: that is the same number, and
+    onnxruntime has no pool of more than three.
+    """
+    from onnx import helper
+
+    nodes = model.graph.node
+    makers = {name: node for node in nodes for name in node.output}
+    for pool in [node for node in nodes if node.op_type == "MaxPool"]:
+        of = {one.name: list(one.ints) for one in pool.attribute if one.ints}
+        if len(of["kernel_shape"]) != 4 or of["kernel_shape"][::3] != [1, 1]:
+            continue
+        given = pool.input[0]
+        while given in makers and makers[given].op_type == "Unsqueeze":
+            given = makers[given].input[0]
+        (after,) = [node for node in nodes if pool.output[0] in node.input]  # takes the axes of 1 away again
+        first, pooled, (found,) = f"{pool.name}_channels_first", f"{pool.name}_pooled", after.output
+        pads = of.get("pads", [0] * 8)
+        new = (
+            helper.make_node("Transpose", [given], [first], perm=[0, 3, 1, 2], name=first),
+            helper.make_node(
+                *("MaxPool", [first], [pooled]),
+                name=pooled,
+                kernel_shape=of["kernel_shape"][1:3],
+                strides=of["strides"][1:3],
+                pads=[*pads[1:3], *pads[5:7]],
+            ),
+            helper.make_node("Transpose", [pooled], [found], perm=[0, 2, 3, 1], name=f"{pool.name}_channels_last"),
+        )
+        at = list(nodes).index(pool)
+        for node in (pool, after):
+            nodes.remove(node)
+        for node in reversed(new):
+            nodes.insert(at, node)
+    wanted = {name for node in nodes for name in node.input} | {out.name for out in model.graph.output}
+    for node in [node for node in nodes if node.op_type == "Unsqueeze"][::-1]:
+        if not wanted & set(node.output):
+            nodes.remove(node)
+            wanted = {name for node in nodes for name in node.input} | {out.name for out in model.graph.output}
+    kept = [info for info in model.graph.value_info if info.name in {name for node in nodes for name in node.output}]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
 
 
 class OnnxModel:

@@ -229,6 +229,9 @@ def pointwise_conv(
     ci, co = kernel.shape
     if scale is not None and _FORM.get() == "conv":
         x, scale = x * scale, None
+    if _FORM.get() == "conv" and x.size == ci:  # the TFLite converter fuses a dot of one row to what it refuses
+        out = (x.reshape(ci, 1) * kernel).sum(0)
+        return (out if bias is None else out + bias).reshape(*x.shape[:-1], co)
     if scale is None:
         out = x.reshape(-1, ci) @ kernel
         out = out if bias is None else out + bias[None]

@@ -296,3 +296,11 @@ def test_modules_have_the_conventional_parameters(module, shapes, key):
     assert half.apply({"params": params}, x).dtype == jnp.bfloat16
     moved = jax.tree.map(lambda leaf: leaf + 1, params)
     assert not np.allclose(module.apply({"params": moved}, x), module.apply({"params": params}, x))
+
+
+@pytest.mark.parametrize("form", ["conv", "shifts"])
+def test_pointwise_conv_of_one_pixel(form):
+    x, kernel, bias = jnp.arange(3.0).reshape(1, 1, 1, 3), jnp.arange(6.0).reshape(3, 2), jnp.array([1.0, -1.0])
+    with layers.depthwise_as(form):
+        out = layers.pointwise_conv(x, kernel, bias, scale=jnp.full((1, 1, 1, 3), 2.0))
+    np.testing.assert_array_equal(out, [[[[21.0, 25.0]]]])
