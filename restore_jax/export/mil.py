@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from restore_jax.export.coreml import describe, quietly, saved
 
@@ -16,8 +17,9 @@ class CoreMLModel:
 
     `x_hat = model(y=y, noise=noise)`. Runs also where Core ML does not, several times slower than JAX: it is
     there to compare a package with its graph. coremltools says what an operation does to constants, which
-    covers all that our nets are made of but convolutions and pooling; those are JAX's. In a package of 16 bits the
-    answer of each operation is rounded to them; a chip may keep more. `inputs` and `outputs` are the shapes of
+    covers all that our nets are made of but convolutions and pooling; those are JAX's, and `linear`, `matmul` and the
+    exact `gelu`, at which it is slow, are written here. In a package of 16 bits the answer of each operation is rounded
+    to them, and sums within one are of float32; a chip may keep more. `inputs` and `outputs` are the shapes of
     `function` (or of the default one) by name, `ops` its operations in the order of execution, constants left out.
     Images are `1 h w c` in 8 bits. Not thread-safe.
 
@@ -79,6 +81,10 @@ def evaluated(op: Any) -> Any:
         return convolution(op)
     if op.op_type == "max_pool":
         return largest(op)
+    if op.op_type in ("linear", "matmul"):
+        return product(op)
+    if op.op_type == "gelu" and op.mode.val == "EXACT":
+        return gelu(op)
     if op.op_type.startswith("constexpr"):  # weights in fewer bits
         return op.materialized_val_inference()
     return op.value_inference()
@@ -105,6 +111,26 @@ def convolution(op: Any) -> np.ndarray:
         precision="highest",
     )
     return np.asarray(y) + (0 if op.bias is None else op.bias.val[:, None, None])
+
+
+def product(op: Any) -> np.ndarray:
+    """MIL's `linear`, `x weight^T + bias`, and `matmul`, `x y`, either side transposed where it says so."""
+    if op.op_type == "linear":
+        left, right = op.x.val, op.weight.val.T
+        bias = 0 if op.bias is None else op.bias.val
+    else:
+        left, right = (
+            np.swapaxes(side.val, -1, -2) if turned.val else side.val
+            for side, turned in ((op.x, op.transpose_x), (op.y, op.transpose_y))
+        )
+        bias = 0
+    return np.matmul(np.asarray(left, np.float32), np.asarray(right, np.float32)) + bias
+
+
+def gelu(op: Any) -> np.ndarray:
+    """MIL's exact `gelu`, `x (1 + erf(x / sqrt 2)) / 2`."""
+    x = np.asarray(op.x.val, np.float32)
+    return x * (1 + scipy.special.erf(x / np.float32(np.sqrt(2)))) / 2
 
 
 def largest(op: Any) -> np.ndarray:

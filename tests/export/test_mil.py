@@ -1,5 +1,6 @@
 """MIL in NumPy: what coremltools leaves out, against sums written out, and the types of the file."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,18 +13,14 @@ from restore_jax.export.mil import convolution, evaluated  # noqa: E402
 
 
 def conv(x, weight, pad=(0, 0, 0, 0), strides=(1, 1), dilations=(1, 1), groups=1, bias=None, pad_type="custom"):
-    values = {
-        "x": x,
-        "weight": weight,
-        "pad": np.asarray(pad),
-        "strides": np.asarray(strides),
-        "dilations": np.asarray(dilations),
-        "groups": np.int32(groups),
-        "pad_type": pad_type,
-    }
-    op = SimpleNamespace(op_type="conv", **{name: SimpleNamespace(val=value) for name, value in values.items()})
-    op.bias = None if bias is None else SimpleNamespace(val=bias)
-    return op
+    grid = {"pad": np.asarray(pad), "strides": np.asarray(strides), "dilations": np.asarray(dilations)}
+    return operation("conv", x=x, weight=weight, **grid, groups=np.int32(groups), pad_type=pad_type, bias=bias)
+
+
+def operation(kind, **values):
+    """One of MIL's, by what it is given."""
+    held = {name: value if value is None else SimpleNamespace(val=value) for name, value in values.items()}
+    return SimpleNamespace(op_type=kind, **held)
 
 
 def summed(x, weight, pad, strides, dilations, groups, bias):
@@ -64,18 +61,35 @@ def test_same_padding_keeps_the_size_and_sums_are_float32():
     assert found[0, 0, 1, 1] == 512 * 9  # whole, where float16 counts in fours
 
 
+@pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)])
+def test_a_product_is_its_sum_in_float32(turned):
+    x, y = np.full((2, 3, 512), 1, np.float16), np.full((2, 512, 4), 9, np.float16)
+    x[1], y[:, :, 1] = -2, np.arange(512, dtype=np.float16) % 7
+    wanted = np.einsum("bij,bjk->bik", x.astype(np.float64), y.astype(np.float64))  # whole numbers: exact
+    given = [np.swapaxes(side, 1, 2) if turn else side for side, turn in zip((x, y), turned)]
+    op = operation("matmul", x=given[0], y=given[1], transpose_x=turned[0], transpose_y=turned[1])
+    np.testing.assert_array_equal(evaluated(op), wanted)
+
+
+@pytest.mark.parametrize("bias", [None, np.asarray([0.5, -1, 2, 0], np.float16)])
+def test_a_linear_layer_is_its_sum_in_float32(bias):
+    x, weight = np.full((3, 512), 1, np.float16), (np.arange(2048, dtype=np.float16) % 5).reshape(4, 512)
+    wanted = x.astype(np.float64) @ weight.astype(np.float64).T + (0 if bias is None else bias)
+    np.testing.assert_array_equal(evaluated(operation("linear", x=x, weight=weight, bias=bias)), wanted)
+
+
+def test_gelu_is_exact():
+    x = np.linspace(-6, 6, 401, dtype=np.float32)
+    wanted = [float(v) * (1 + math.erf(float(v) / math.sqrt(2))) / 2 for v in x]
+    # 1 + erf of a number near -1 is off by a rounding of 1, 6e-8, and x is at most 6.
+    np.testing.assert_allclose(evaluated(operation("gelu", x=x, mode="EXACT")), wanted, rtol=3e-7, atol=6 * 6e-8)
+
+
 @pytest.mark.parametrize(("pad", "sides", "strides"), [((0, 0, 0, 0), (3, 2), (2, 1)), ((1, 0, 1, 2), (3, 4), (1, 3))])
 def test_pooling_is_its_definition(pad, sides, strides):
     x = np.random.default_rng(0).standard_normal((1, 2, 7, 9)).astype(np.float32) - 3  # no zero wins from outside
-    values = {
-        "x": x,
-        "kernel_sizes": np.asarray(sides),
-        "strides": np.asarray(strides),
-        "pad": np.asarray(pad),
-        "pad_type": "custom",
-        "ceil_mode": False,
-    }
-    op = SimpleNamespace(op_type="max_pool", **{name: SimpleNamespace(val=value) for name, value in values.items()})
+    sides_of = {"kernel_sizes": np.asarray(sides), "strides": np.asarray(strides), "pad": np.asarray(pad)}
+    op = operation("max_pool", x=x, **sides_of, pad_type="custom", ceil_mode=False)
     around = np.pad(x, [(0, 0), (0, 0), pad[:2], pad[2:]], constant_values=-np.inf)
     high, wide = ((n - k) // s + 1 for n, k, s in zip(around.shape[2:], sides, strides))
     corners = [(i * strides[0], j * strides[1]) for i in range(high) for j in range(wide)]
