@@ -12,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 PIP := $(PY) -m pip install -qq --no-input --no-compile --disable-pip-version-check
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PIP)) --constraint constraints.txt
 
-.PHONY: help venv test soak lint format demo bench bench-photo bench-export lock clean
+.PHONY: help venv test soak lint format demo lifecycle bench bench-photo bench-export lock clean
 
 BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export
 
@@ -55,7 +55,10 @@ format: $(INSTALLED)  ## let ruff repair what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-demo: $(INSTALLED)  ## the life of a model: train, distil, restore, export
+demo: $(INSTALLED)  ## seconds: what each shipped model does to a photograph
+	$(PY) -m restore_jax.cli demo -o outputs/demo
+
+lifecycle: $(INSTALLED)  ## the life of a model: train, distil, restore, export
 	$(PY) -m experiments.lifecycle
 
 bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)

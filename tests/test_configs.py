@@ -14,6 +14,7 @@ from restore_jax.train.step import create_state, make_step
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p for p in (ROOT / "configs").glob("*.py") if "def get_config" in p.read_text())
+FILES += sorted((ROOT / "configs" / "zoo").glob("[a-z]*.py"))
 
 
 def get_config(path):
@@ -24,10 +25,12 @@ def get_config(path):
 
 
 SLOW = {"blind", "real_esrgan"}  # half a minute of compilation
+NAMES = {p: p.relative_to(ROOT / "configs").with_suffix("").as_posix() for p in FILES}
+SOAKED = {p for p, name in NAMES.items() if name in SLOW or name.startswith("zoo/")}
 
 
 @pytest.mark.parametrize(
-    "path", [pytest.param(p, marks=[pytest.mark.soak] if p.stem in SLOW else [], id=p.stem) for p in FILES]
+    "path", [pytest.param(p, marks=[pytest.mark.soak] if p in SOAKED else [], id=NAMES[p]) for p in FILES]
 )
 def test_a_config_trains_a_step(path):
     raw = get_config(path)
@@ -45,7 +48,7 @@ def test_a_config_trains_a_step(path):
     assert int(after.step) == 1
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=NAMES.get)
 def test_a_config_is_locked(path):
     config = get_config(path)
     with pytest.raises(AttributeError, match="Did you mean"):
@@ -54,10 +57,10 @@ def test_a_config_is_locked(path):
         config.batch_size = "many"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=NAMES.get)
 def test_the_recipe_is_in_the_docstring(path):
     text = path.read_text()
-    assert f"--config configs/{path.name}" in text.split('"""')[1]
+    assert f"--config configs/{NAMES[path]}.py" in text.split('"""')[1]
 
 
 def test_there_are_four():

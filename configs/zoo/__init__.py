@@ -14,6 +14,31 @@ CHARBONNIER = {"name": "metrics.pixel.Charbonnier", "eps": 1e-3}
 AT_ONCE = {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"}
 
 
+# A photograph from the wild at its own size, milder than Real-ESRGAN's, whose y is four times smaller than x.
+SNAPSHOT = {
+    "name": "degrade.blind.RealEsrgan",
+    "scale": 1,
+    "first": {
+        "name": "degrade.blind.Stage",
+        "std": (0.2, 2.0),
+        "resize": (0.5, 1.2),
+        "gaussian": (1 / 255, 20 / 255),
+        "poisson": (0.05, 2.0),
+        "quality": (40.0, 95.0),
+    },
+    "second": {
+        "name": "degrade.blind.Stage",
+        "blur_probability": 0.5,
+        "std": (0.2, 1.0),
+        "resize": (0.6, 1.2),
+        "gaussian": (1 / 255, 10 / 255),
+        "poisson": (0.05, 1.0),
+        "quality": (40.0, 95.0),
+    },
+    "sinc_probability": 0.3,
+}
+
+
 def regression(net: dict[str, object], precondition: str, scale: int = 1) -> dict[str, object]:
     """The method that all of the plain restorers share."""
     return {
@@ -39,6 +64,17 @@ def recipe(photographs: str, **fields: object) -> ConfigDict:
         "preview_every_images": 32_000,
     }
     return run(**{**shared, **fields})
+
+
+def of_photographs(config: ConfigDict, photographs: str, images: int) -> ConfigDict:
+    """A recipe for the embedded photographs as one for a folder of them, and for longer."""
+    with config.unlocked():
+        config.train_set = ConfigDict({"name": "data.sets.folder.Folder", "path": photographs or "photographs"})
+    config.images, config.batch_size = images, 16
+    config.ema_half_life_images = 8_000
+    config.log_every_images, config.checkpoint_every_images, config.preview_every_images = 3_200, 16_000, 32_000
+    config.optim.warmup_images = 8_000
+    return config
 
 
 def super_resolution(photographs: str, scale: int) -> ConfigDict:

@@ -1,6 +1,6 @@
 """The whole life of a model, in one command and about a quarter of an hour on two CPU cores.
 
-    python -m experiments.lifecycle [--out outputs/demo] [--quick]
+    python -m experiments.lifecycle [--out outputs/lifecycle] [--quick]
 
     1  train a diffusion teacher          configs/diffusion.py
     2  distil it to 1-2 evaluations       configs/consistency.py
@@ -250,7 +250,7 @@ def _commit() -> str:
 def main() -> int:
     """Runs the stages; 0 when the report stands, or when asked to stop and everything is saved."""
     parser = argparse.ArgumentParser(prog="python -m experiments.lifecycle", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("outputs/demo"), help="the folder for everything")
+    parser.add_argument("--out", type=Path, default=Path("outputs/lifecycle"), help="the folder for everything")
     parser.add_argument("--quick", action="store_true", help="the same lines on a toy net, for tests")
     args = parser.parse_args()
     prepare()

@@ -49,6 +49,8 @@ class Model:
     provenance: dict[str, str] = field(default_factory=dict)
     task: str = ""  # what it mends, where it says so (`infer.task`)
     figures: dict[str, float] = field(default_factory=dict)  # what was measured of it, by protocol and metric
+    degrade: dict[str, Any] = field(default_factory=dict)  # the damage that it was trained to undo, a spec
+    curve: tuple[tuple[int, float], ...] = ()  # images seen and the loss over the row that ended there
 
     @property
     def architecture(self) -> str:
@@ -194,6 +196,8 @@ def write_model(folder: str | Path, model: Model) -> Path:
             "channels": model.channels,
             **({"task": model.task} if model.task else {}),
             **({"figures": model.figures} if model.figures else {}),
+            **({"degrade": spec_of(build(model.degrade, "degrade"))} if model.degrade else {}),
+            **({"curve": model.curve} if model.curve else {}),
             "method": spec_of(build(model.method, "method")),
             "provenance": model.provenance,
             "params_sha256": hashlib.sha256((partial / "params.safetensors").read_bytes()).hexdigest(),
@@ -228,7 +232,9 @@ def read_model(folder: str | Path) -> Model:
     if hashlib.sha256(content).hexdigest() != expected:
         raise ModelError(f"{folder}/params.safetensors is not what model.json speaks of. Import it again.")
     params = nested(read_safetensors(folder / "params.safetensors"))
-    return Model(method, params, channels, provenance, card.get("task", ""), card.get("figures", {}))
+    curve = tuple((images, loss) for images, loss in card.get("curve", ()))
+    said = card.get("task", ""), card.get("figures", {}), card.get("degrade", {}), curve
+    return Model(method, params, channels, provenance, *said)
 
 
 def flat(tree: PyTree, path: str = "") -> dict[str, Any]:

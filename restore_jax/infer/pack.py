@@ -14,14 +14,17 @@ from restore_jax.build import build, spec_of
 from restore_jax.infer.model import UNKNOWN, Model
 from restore_jax.train.checkpoint import read
 
+POINTS = 40  # of a curve
+
 
 def pack(
     workdir: str | Path, task: str = "", licence: str = UNKNOWN, source: str = UNKNOWN, credits: str = ""
 ) -> Model:
     """The model that a run has learned so far.
 
-    Its provenance is the run's: config (as a hash), commit, images seen, seconds, devices. `source` says what
-    photographs it was trained on, `licence` and `credits` under which terms and thanks to whom.
+    Its provenance is the run's: config (as a hash), commit, images seen, seconds, devices; so are its damage and its
+    curve, the loss that the run logged. `source` says what photographs it was trained on, `licence` and `credits` under
+    which terms and thanks to whom.
 
     Raises:
         CheckpointError: the folder holds no checkpoint.
@@ -49,9 +52,20 @@ def pack(
         "restore_jax": __version__,
         "date": str(start.get("time", UNKNOWN))[:10],
     }
-    return Model(spec, params, 3, provenance, task)
+    degrade = spec_of(build(config["degrade"], "config.degrade"))
+    return Model(spec, params, 3, provenance, task, degrade=degrade, curve=_curve(Path(workdir)))
 
 
 def _record(workdir: Path) -> dict[str, Any]:
     path = workdir / "run.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _curve(workdir: Path) -> tuple[tuple[int, float], ...]:
+    """At most `POINTS` points `(images, loss)`, each the mean of as many rows of the table."""
+    path = workdir / "table.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [row for row in map(json.loads, lines) if "loss" in row]
+    size = -(-len(rows) // POINTS) or 1
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return tuple((int(part[-1]["images"]), round(sum(r["loss"] for r in part) / len(part), 6)) for part in parts)

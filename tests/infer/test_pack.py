@@ -8,8 +8,8 @@ import pytest
 
 from restore_jax.core import Observation
 from restore_jax.infer.load import load
-from restore_jax.infer.model import write_model
-from restore_jax.infer.pack import pack
+from restore_jax.infer.model import read_model, write_model
+from restore_jax.infer.pack import _curve, pack
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.loop import train
 from tests.train.tiny import tiny_config
@@ -35,6 +35,22 @@ def test_it_says_where_it_came_from(workdir):
     assert said["images"] == "8"
     assert said["licence"] == "CC0-1.0"
     assert said["devices"] == json.loads((workdir / "run.json").read_text())["starts"][-1]["devices"]
+
+
+def test_it_says_what_it_mends_and_how_it_learned(workdir, tmp_path):
+    model = read_model(write_model(tmp_path / "model", pack(workdir)))
+    assert model.degrade == {"name": "degrade.noise.Gaussian", "std": 0.1}
+    rows = [json.loads(line) for line in (workdir / "table.jsonl").read_text().splitlines()]
+    assert model.curve == tuple((row["images"], round(row["loss"], 6)) for row in rows if "loss" in row)
+
+
+def test_a_long_curve_is_of_means(tmp_path):
+    rows = [{"images": 10 * k, "loss": float(k)} for k in range(1, 101)] + [{"images": 1000, "heldout_psnr": 30.0}]
+    (tmp_path / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curve = _curve(tmp_path)
+    assert len(curve) == 34  # 100 rows by threes, the last alone
+    assert curve[:2] == ((30, 2.0), (60, 5.0))
+    assert curve[-1] == (1000, 100.0)
 
 
 def test_nothing_cannot_be_packed(tmp_path):

@@ -1,0 +1,23 @@
+"""Blind repair of photographs: noise, blur, JPEG and lost resolution in any order, at the size that they have.
+
+python -m experiments.train --config configs/zoo/photo.py:PHOTOGRAPHS --workdir outputs/zoo/photo \\
+    --config.start outputs/zoo/denoise
+
+It starts from the denoiser, whose net it has: half of what it must learn is there.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.zoo import SNAPSHOT, recipe, regression
+from configs.zoo.denoise import NET
+
+
+def get_config(photographs: str = "") -> ConfigDict:
+    return recipe(
+        photographs,
+        label="photo",
+        images=200_000,
+        crop_px=80,
+        degrade=SNAPSHOT,
+        method=regression(NET, "Residual"),
+    )

@@ -1,0 +1,16 @@
+"""The prior's consistency function: easy consistency tuning of `configs/zoo/prior.py`.
+
+python -m experiments.train --config configs/zoo/prior_consistency.py:PHOTOGRAPHS \\
+    --workdir outputs/zoo/prior_consistency --config.start outputs/zoo/prior
+"""
+
+from ml_collections import ConfigDict
+
+from configs import prior_consistency
+from configs.zoo import of_photographs
+
+
+def get_config(photographs: str = "") -> ConfigDict:
+    config = of_photographs(prior_consistency.get_config(), photographs, images=60_000)
+    config.method.target.stage_steps = 1_200  # as many stages as in the short run
+    return config
