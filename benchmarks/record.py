@@ -9,6 +9,8 @@ import platform
 import subprocess
 from typing import Any
 
+from restore_jax import cpu
+
 ROOT = pathlib.Path(__file__).parent.parent
 LIBRARIES = (
     "jax",
@@ -30,7 +32,7 @@ def record(benchmark: str, figures: dict[str, Any], protocol: str) -> None:
         "benchmark": benchmark,
         "figures": figures,
         "protocol": protocol,
-        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
+        "hardware": {"cpu": cpu.model(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
         "commit": commit(),
         "python": platform.python_version(),
         "libraries": _versions(),
@@ -47,12 +49,6 @@ def record(benchmark: str, figures: dict[str, Any], protocol: str) -> None:
 def _versions() -> dict[str, str]:
     installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     return {name: installed[name] for name in LIBRARIES if name in installed}
-
-
-def _cpu_model() -> str:
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def commit() -> str:

@@ -20,15 +20,17 @@ class Panel:
     log: bool = False
 
 
-def svg(panels: Sequence[Panel]) -> str:
-    """The panels side by side."""
-    width = WIDTH * len(panels)
+def svg(panels: Sequence[Panel], abreast: int | None = None) -> str:
+    """The panels side by side, `abreast` in a row; all of them by default."""
+    abreast = min(abreast or len(panels), len(panels))
+    width, height = WIDTH * abreast, HEIGHT * -(-len(panels) // abreast)
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'font-family="sans-serif" font-size="11" fill="{INK}">'
     )
-    drawn = [f'<g transform="translate({i * WIDTH} 0)">\n{_panel(panel)}\n</g>' for i, panel in enumerate(panels)]
-    return "\n".join([head, f'<rect width="{width}" height="{HEIGHT}" fill="white"/>', *drawn, "</svg>\n"])
+    places = [(i % abreast * WIDTH, i // abreast * HEIGHT) for i in range(len(panels))]
+    drawn = [f'<g transform="translate({x} {y})">\n{_panel(panel)}\n</g>' for (x, y), panel in zip(places, panels)]
+    return "\n".join([head, f'<rect width="{width}" height="{height}" fill="white"/>', *drawn, "</svg>\n"])
 
 
 def ticks(low: float, high: float, log: bool = False) -> list[float]:

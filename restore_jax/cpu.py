@@ -3,18 +3,23 @@
     prepare()          what our commands and experiments do first: the next two
     keep_freed_memory()    freed memory stays with the process
     convolve_by_eigen()    dense convolutions by Eigen, not by YNNPACK
+    by_eigen()             whether they are
     run_in_order()         the parts of a program one after the other
     give_back_freed_memory()    what lies free now goes back to the system, once
+    model()                what the processor calls itself, for records
 
 XLA reads its flags once: call them before the first computation. Importing the package changes nothing.
 """
 
 import ctypes
 import os
+import platform
 from importlib import metadata
+from pathlib import Path
 
 _SCHEDULER = "xla_cpu_enable_concurrency_optimized_scheduler"
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
+_WITHOUT_CONVOLUTION = "-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # <malloc.h>
 
 
@@ -44,7 +49,12 @@ def convolve_by_eigen() -> bool:
     """
     if metadata.version("jaxlib") != "0.10.2":
         return False
-    return _flag(_LIBRARY, "-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION")
+    return _flag(_LIBRARY, _WITHOUT_CONVOLUTION)
+
+
+def by_eigen() -> bool:
+    """Whether dense convolutions are Eigen's in this process: `convolve_by_eigen`, or the user, has said so."""
+    return f"--{_LIBRARY}={_WITHOUT_CONVOLUTION}" in os.environ.get("XLA_FLAGS", "").split()
 
 
 def _flag(name: str, value: str) -> bool:
@@ -93,3 +103,11 @@ def give_back_freed_memory() -> bool:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except (OSError, TypeError, AttributeError):
         return False
+
+
+def model() -> str:
+    """What the processor calls itself; its architecture where the system does not say."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

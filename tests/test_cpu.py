@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from restore_jax.cpu import convolve_by_eigen, keep_freed_memory, run_in_order
+from restore_jax.cpu import convolve_by_eigen, keep_freed_memory, model, run_in_order
 
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 PROGRAM = """
@@ -45,8 +45,10 @@ def faults():
 print(took, min(faults() for _ in range(20)))  # the heap grows in the first calls, and other work may move it
 """
 CONVOLUTION = """
-from restore_jax.cpu import convolve_by_eigen
+from restore_jax.cpu import by_eigen, convolve_by_eigen
+assert not by_eigen()
 took = convolve_by_eigen()
+assert by_eigen() == took
 import jax, jax.numpy as jnp
 layout = ("NHWC", "HWIO", "NHWC")
 conv = jax.jit(lambda x, k: jax.lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=layout))
@@ -133,3 +135,10 @@ print(took, kept, resident() - before)
 def test_a_limit_that_malloc_cannot_take_is_refused(limit):
     with pytest.raises(ValueError, match="limit"):
         keep_freed_memory(limit)
+
+
+def test_the_processor_has_a_name():
+    said = model()
+    assert said
+    assert said == said.strip()
+    assert "\n" not in said

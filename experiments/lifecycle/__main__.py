@@ -18,7 +18,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -33,7 +32,7 @@ from tqdm import tqdm
 
 from configs import consistency, diffusion, regression
 from restore_jax.core import Observation
-from restore_jax.cpu import prepare
+from restore_jax.cpu import model, prepare
 from restore_jax.evaluate.figure import panels
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import evaluate
@@ -229,14 +228,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _hardware() -> str:
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return f"{jax.devices()[0].platform}: {model}, {os.cpu_count()} cores"
+    return f"{jax.devices()[0].platform}: {model()}, {os.cpu_count()} cores"
 
 
 def _commit() -> str:

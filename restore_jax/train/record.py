@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 import restore_jax
+from restore_jax import cpu
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -107,12 +108,13 @@ def environment() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     devices = jax.devices()
+    on_cpu = f" ({os.cpu_count()} cores, {cpu.model()})" if devices[0].platform == "cpu" else ""
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         **commit(Path(restore_jax.__file__).parent),
         "versions": versions,
-        "devices": f"{len(devices)} {devices[0].device_kind}",
+        "devices": f"{len(devices)} {devices[0].device_kind}{on_cpu}",
         "processes": jax.process_count(),
     }
 

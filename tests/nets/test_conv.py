@@ -15,8 +15,19 @@ from restore_jax.nets.layers import depthwise_as
 ULP = np.finfo(np.float32).eps
 
 
-def test_whole_lanes():
-    assert [filled(n) for n in (1, 3, 16, 17, 32, 46, 48, 50)] == [1, 3, 16, 32, 32, 48, 48, 64]
+CHANNELS = (1, 3, 16, 17, 32, 46, 48, 50)
+
+
+def test_whole_lanes(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert [filled(n) for n in CHANNELS] == [1, 3, 16, 32, 32, 48, 48, 64]
+
+
+def test_eigen_needs_none(monkeypatch):
+    monkeypatch.setenv(
+        "XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+    )
+    assert tuple(filled(n) for n in CHANNELS) == CHANNELS
 
 
 def both(features, **fields):

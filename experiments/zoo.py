@@ -1,0 +1,108 @@
+"""The page of the shipped models, docs/zoo.md, and what each took, results/budget.json, from their cards.
+
+    python -m experiments.zoo [--folder restore_jax/zoo]
+
+A card (`model.json`, by `restore-jax pack`) says what was trained, on what, for how long, and how the loss fell.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.results import ROOT, write
+from experiments.scatter import Panel, svg
+from restore_jax import zoo
+from restore_jax.infer.model import Model, ModelError, read_model
+
+PAGE, BUDGET, CURVES = Path("docs/zoo.md"), Path("results/budget.json"), Path("docs/pictures/zoo_curves.svg")
+ABREAST = 3  # curves
+BUDGETED = ("devices", "seconds", "images", "crop_px", "config", "commit", "source", "date")
+
+HEAD = """# Shipped models
+
+Made by `python -m experiments.zoo` from the cards in [`restore_jax/zoo`](../restore_jax/zoo); do not edit this page.
+
+```python
+restore = restore_jax.load("denoise")
+```
+
+`restore-jax demo` shows all of them, `restore-jax photo IN -o OUT --task denoise` restores with one; what they reach
+stands in [results](results.md). Trained on freely licensed photographs alone, none of which is in a set that they are
+measured on. Crops seen, their side in pixels, and seconds of training, compilation left out; where one model started
+from another, the other's are not counted again.
+"""
+
+
+def page(models: dict[str, Model], sizes: dict[str, int]) -> dict[str, str]:
+    """The files, by their paths below the repository."""
+    rows = [
+        "| model | task | enlarges | net | parameters | MB | crops | side | seconds | on | licence |",
+        "|---|---|--:|---|--:|--:|--:|--:|--:|---|---|",
+    ]
+    for name, model in models.items():
+        said = model.provenance
+        cells = (
+            name,
+            model.task,
+            str(model.scale),
+            model.architecture.rpartition(".")[2],
+            f"{model.parameters:,}",
+            f"{sizes[name] / 1e6:.2f}",
+            f"{int(said['images']):,}",
+            said["crop_px"],
+            f"{float(said['seconds']):,.0f}",
+            said["devices"],
+            said["licence"],
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    damage = [f"- `{name}` undoes `{json.dumps(model.degrade)}`" for name, model in models.items()]
+    credits = sorted({f"- {model.provenance['credits']}" for model in models.values()})
+    text = [
+        HEAD,
+        *rows,
+        "",
+        "![The losses, over crops seen](pictures/zoo_curves.svg)",
+        "",
+        *damage,
+        "",
+        "## Thanks",
+        "",
+    ]
+    budget = {
+        name: {field: model.provenance.get(field) for field in BUDGETED} | {"curve": model.curve}
+        for name, model in models.items()
+    }
+    panels = [
+        Panel(name, "crops seen", "loss of training", [("", float(x), y) for x, y in model.curve])
+        for name, model in models.items()
+        if model.curve
+    ]
+    return {
+        str(PAGE): "\n".join([*text, *credits, ""]),
+        str(BUDGET): json.dumps(budget, indent=1) + "\n",
+        **({str(CURVES): svg(panels, ABREAST)} if panels else {}),
+    }
+
+
+def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
+    """Writes the files; 1 with the reason where it cannot."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of models")
+    folder = parser.parse_args(argv).folder
+    try:
+        models: dict[str, Any] = {name: read_model(folder / name) for name in zoo.names(folder)}
+        sizes = {name: (folder / name / "params.safetensors").stat().st_size for name in models}
+        files = page(models, sizes)
+    except (ModelError, KeyError) as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        return 1
+    for name, text in files.items():
+        write(root / name, text)
+    print("\n".join(files))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The page says what the cards say, and the curves are theirs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import zoo as page_of
+from restore_jax import zoo
+from restore_jax.infer.model import Model, write_model
+
+METHOD = {
+    "name": "methods.regression.Regression",
+    "net": {"name": "nets.dncnn.DnCNN", "width": 4, "depth": 3},
+    "precondition": {"name": "diffusion.precondition.Direct"},
+    "target": {"name": "targets.clean.Clean"},
+    "metric": {"name": "metrics.pixel.Mse"},
+    "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"},
+    "scale": 1,
+}
+SAID = {"images": "64000", "crop_px": "80", "seconds": "1234.4", "devices": "1 abacus", "licence": "CC0-1.0"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b"):
+        model = Model(
+            METHOD,
+            {"x": {"kernel": np.zeros((2, 2), np.float32)}},
+            provenance=SAID | {"credits": "the sun", "config": "c0ffee"},
+            task="denoise",
+            degrade={"name": "degrade.noise.Gaussian", "std": 0.1},
+            curve=((32_000, 0.5), (64_000, 0.25)),
+        )
+        write_model(tmp_path / "models" / name, model)
+    return tmp_path / "models"
+
+
+def test_a_row_a_model(folder, tmp_path):
+    assert page_of.main(["--folder", str(folder)], tmp_path) == 0
+    text = (tmp_path / "docs" / "zoo.md").read_text()
+    assert "| a | denoise | 1 | DnCNN | 4 | 0.00 | 64,000 | 80 | 1,234 | 1 abacus | CC0-1.0 |" in text
+    assert text.count("- the sun") == 1
+    budget = json.loads((tmp_path / "results" / "budget.json").read_text())
+    assert budget["b"]["curve"] == [[32_000, 0.5], [64_000, 0.25]]
+    assert budget["b"]["seconds"] == "1234.4"
+    assert (tmp_path / "docs" / "pictures" / "zoo_curves.svg").read_text().count("<circle") == 4
+
+
+def test_a_card_without_a_field_is_named(folder, tmp_path, capsys):
+    card = json.loads((folder / "a" / "model.json").read_text())
+    del card["provenance"]["licence"]
+    (folder / "a" / "model.json").write_text(json.dumps(card))
+    assert page_of.main(["--folder", str(folder)], tmp_path) == 1
+    assert "licence" in capsys.readouterr().err
+
+
+def test_the_page_is_that_of_the_cards(tmp_path):
+    if not zoo.names():
+        pytest.skip("no model is shipped yet")
+    assert page_of.main([], tmp_path) == 0
+    for path in (page_of.PAGE, page_of.BUDGET, page_of.CURVES):
+        assert (tmp_path / path).read_text() == (page_of.ROOT / path).read_text(), f"python -m experiments.zoo: {path}"
