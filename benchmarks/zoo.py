@@ -1,0 +1,88 @@
+"""The shipped models on standard sets, by task: rows for results/zoo.json, and from all of its rows docs/results.md.
+
+    python -m benchmarks.zoo [--data ../shared/data/eval] [--models denoise sr4]
+
+The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster and
+BSD100, damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
+as it was given. Rows are kept in outputs/zoo/NAME as they are made; a second run goes on where the first stopped.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.record import ROOT
+from experiments import results
+from restore_jax import zoo
+from restore_jax.core import Restorer
+from restore_jax.cpu import prepare
+from restore_jax.data.sets.standard import NoSet
+from restore_jax.evaluate.protocol import Protocol
+from restore_jax.evaluate.sheet import Column, measure
+from restore_jax.evaluate.standard import standard
+from restore_jax.infer.load import load
+from restore_jax.infer.model import Model, read_model
+from restore_jax.infer.tile import Tile
+from restore_jax.methods.regression import Cubic
+
+ENLARGED = ("Set5", "Set14", "BSD100")
+TASKS = {
+    "denoise": [("CBSD68", f"noise-{level}") for level in (15, 25, 50)] + [("McMaster", "noise-25")],
+    "jpeg": [("classic5", f"jpeg-{quality}") for quality in (10, 20, 40)],
+    "sr2": [(name, "bicubic-x2") for name in ENLARGED],
+    "mobile": [(name, "bicubic-x2") for name in ENLARGED],
+    "sr4": [(name, "bicubic-x4") for name in ENLARGED],
+}
+WILD = ("McMaster", "BSD100")  # for tasks that have no standard degradation
+GIVEN = "as given"
+
+
+def columns(model: Model, data: Path) -> list[Column]:
+    """What a model is measured on; sets that are not in the folder are left out and said."""
+    found = []
+    for name, degradation in TASKS.get(model.task, [(name, f"{model.task} wild") for name in WILD]):
+        try:
+            if model.task in TASKS:
+                protocol = standard(name, degradation, str(data))
+            else:
+                photographs = {"name": "data.sets.standard.Standard", "set": name, "root": str(data)}
+                protocol = Protocol(photographs, model.degrade, multiple=max(model.scale, 1))
+            found.append(Column(name, degradation, protocol))
+        except NoSet as error:
+            print(f"{name} is left out: {str(error).splitlines()[0]}", file=sys.stderr)
+    return found
+
+
+def main() -> int:
+    """Measures what is not measured yet, and writes the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/eval", metavar="FOLDER")
+    parser.add_argument("--models", nargs="+", default=zoo.names(), metavar="NAME", help="these; all by default")
+    args = parser.parse_args()
+    prepare()
+    work: list[tuple[str, Restorer, list[Column]]] = []
+    for name in args.models:
+        model = read_model(zoo.FOLDER / name)
+        if model.task == "prior":
+            continue  # measured by `experiments.zero_shot`
+        found = columns(model, args.data)
+        work.append((name, load(name), found))
+        if model.task not in TASKS:
+            work.append((GIVEN, Cubic(model.scale), found))
+    files = []
+    with tqdm(
+        desc="zoo", unit="picture", total=sum(len(c.protocol.cases) for _, _, found in work for c in found)
+    ) as bar:
+        for name, restorer, found in work:
+            out = ROOT / "outputs" / "zoo" / name.replace(" ", "_")
+            bar.set_postfix_str(name)
+            if found:
+                measure(Tile(restorer), name, found, out, bar.update)
+                files.append(str(out / "results.json"))
+    return results.main(["--add", *files] if files else [])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
