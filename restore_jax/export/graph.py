@@ -29,6 +29,7 @@ from jax.interpreters import partial_eval
 from jaxtyping import Array, Shaped
 
 from restore_jax.core import Keys, Observation, Restorer
+from restore_jax.nets.attention import leaving
 from restore_jax.nets.layers import depthwise_as
 
 
@@ -108,7 +109,7 @@ class Graph:
 
     def jaxpr(self) -> ClosedJaxpr:
         """What is computed, as it leaves: without what nothing depends on (a key that is split and not used)."""
-        with depthwise_as("conv"):
+        with depthwise_as("conv"), leaving():
             closed = jax.make_jaxpr(lambda *arrays: self.function(*arrays))(*self.inputs.values())
         jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.out_avals), instantiate=True)
         used = {id(var) for equation in jaxpr.eqns for var in equation.invars} | {id(var) for var in jaxpr.outvars}
@@ -123,7 +124,7 @@ class Graph:
         """
         fresh = jax.jit(lambda *arrays: self.function(*arrays))  # not a trace from before, in another form
         try:
-            with depthwise_as("conv"):
+            with depthwise_as("conv"), leaving():
                 return jax_export.export(fresh, platforms=platforms)(*self.inputs.values())
         except NotImplementedError as error:
             raise explained(self, "StableHLO", error) from error

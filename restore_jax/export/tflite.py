@@ -15,7 +15,7 @@ import numpy as np
 from restore_jax.export.graph import ExportError, Graph, explained, whole
 from restore_jax.export.quantize import quantized
 from restore_jax.export.strip import stripped
-from restore_jax.nets.attention import interpreted
+from restore_jax.nets.attention import named
 
 MISSING = 'TFLite needs the extra "export": pip install "restore-jax[export]".'
 SIGNATURE = "serving_default"
@@ -55,10 +55,10 @@ def to_tflite(
 
 
 def fused(graph: Graph) -> Graph:
-    """The same graph, traced as an interpreter wants it: `nets.attention.interpreted`."""
+    """The same graph, its operations named as TFLite names them: `nets.attention.named`."""
 
     def function(*arrays: Any) -> Any:
-        with interpreted():
+        with named():
             return graph.function(*arrays)
 
     return dataclasses.replace(graph, function=function)

@@ -31,21 +31,32 @@ QUERIES = 1024  # of a whole picture are asked at a time
 
 PART = 32  # numbers at most that an interpreter adds up one after the other
 
-_INTERPRETED: contextvars.ContextVar[bool] = contextvars.ContextVar("interpreted", default=False)
+_LEAVING: contextvars.ContextVar[bool] = contextvars.ContextVar("leaving", default=False)
+_NAMED: contextvars.ContextVar[bool] = contextvars.ContextVar("named", default=False)
 
 
 @contextlib.contextmanager
-def interpreted() -> Iterator[None]:
-    """What is traced inside is for an interpreter of operators (TFLite's) instead of a compiler.
+def leaving() -> Iterator[None]:
+    """What is traced inside leaves as a file, for an interpreter of operators instead of a compiler.
 
-    `gelu` is one operation with a name, of which a converter would see a polynomial, and `picture_mean` takes means of
-    means: a sum of n numbers one after the other, which is how interpreters add, is off by up to n roundings.
+    `picture_mean` takes means of means: a sum of n numbers one after the other, which is how interpreters add, is off
+    by up to n roundings. `full_attention` is written out block by block, for no file has loops.
     """
-    token = _INTERPRETED.set(True)
+    token = _LEAVING.set(True)
     try:
         yield
     finally:
-        _INTERPRETED.reset(token)
+        _LEAVING.reset(token)
+
+
+@contextlib.contextmanager
+def named() -> Iterator[None]:
+    """`gelu` traced inside is one operation with a name, of which TFLite's converter would see a polynomial."""
+    token = _NAMED.set(True)
+    try:
+        yield
+    finally:
+        _NAMED.reset(token)
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -56,7 +67,7 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Reference: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
     """
-    return _named_gelu(x, approximate="none") if _INTERPRETED.get() else _gelu(x)
+    return _named_gelu(x, approximate="none") if _NAMED.get() else _gelu(x)
 
 
 def _gelu(x: Array) -> Array:
@@ -91,8 +102,8 @@ def pooled(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
 
 
 def picture_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
-    """The mean of each channel over the picture; `interpreted`, of equal parts of it, of `PART` pixels at most."""
-    if not _INTERPRETED.get():
+    """The mean of each channel over the picture; `leaving`, of equal parts of it, of `PART` pixels at most."""
+    if not _LEAVING.get():
         return x.mean((1, 2), keepdims=True)
     b, h, w, c = x.shape
     pixels = h * w
@@ -214,11 +225,14 @@ def full_attention(
 ) -> Float[Array, "n heads t d"]:
     """`attend` of all to all; beyond `queries` pixels a head and that many queries at a time.
 
-    The memory is then `queries t` numbers and not `n heads t^2`, and the gradient computes the scores again.
+    The memory is then `queries t` numbers and not `n heads t^2` (`leaving`, `n heads queries t`), and the gradient
+    computes the scores again.
     """
     t, d = q.shape[-2:]
     if t <= queries:
         return attend(q, k, v)
+    if _LEAVING.get():
+        return jnp.concatenate([attend(q[:, :, i : i + queries], k, v) for i in range(0, t, queries)], axis=2)
     n = q.shape[0] * q.shape[1]
     blocks = jnp.pad(q, [(0, 0), (0, 0), (0, -t % queries), (0, 0)]).reshape(n, -1, queries, d)
 

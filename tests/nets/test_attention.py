@@ -17,7 +17,8 @@ from restore_jax.nets.attention import (
     from_windows,
     full_attention,
     gelu,
-    interpreted,
+    leaving,
+    named,
     picture_mean,
     relative_positions,
     to_windows,
@@ -63,17 +64,17 @@ def test_gelu_is_the_exact_one():
     np.testing.assert_allclose(gelu(jnp.float32(1.0)), 0.8413447, rtol=1e-6)  # Phi(1)
 
 
-def test_for_an_interpreter_gelu_has_a_name_and_a_mean_is_of_means():
+def test_in_a_file_gelu_has_a_name_and_a_mean_is_of_means():
     x = draw(2, 12, 14, 3)
-    with interpreted():
+    with leaving(), named():
         jaxpr = jax.make_jaxpr(lambda x: gelu(picture_mean(x)))(x)
-        named, mean = gelu(x), picture_mean(x)
+        by_name, mean = gelu(x), picture_mean(x)
         assert picture_mean(draw(1, 37, 41, 2)).shape == (1, 1, 1, 2)  # primes, that have no parts
     assert [e.params["name"] for e in jaxpr.eqns if e.primitive.name == "composite"] == ["aten.gelu.default"]
     sums = [e.invars[0].aval.shape[e.params["axes"][0]] for e in jaxpr.eqns if e.primitive.name == "reduce_sum"]
     assert max(sums) <= PART
     assert np.prod(sums) == 12 * 14
-    np.testing.assert_array_equal(named, gelu(x))
+    np.testing.assert_array_equal(by_name, gelu(x))
     np.testing.assert_allclose(mean, picture_mean(x), rtol=0, atol=1e-6)
     assert mean.shape == picture_mean(x).shape == (2, 1, 1, 3)
 
@@ -165,6 +166,15 @@ def test_a_few_queries_at_a_time_are_all_of_them():
     q, k, v = (draw(2, 2, 10, 3, seed=seed) for seed in range(3))
     agree(lambda q, k, v: full_attention(q, k, v, queries=4), attend, q, k, v)
     assert attention.QUERIES >= 1024  # a tile of 256 pixels with patches of 8 is one dot
+
+
+def test_a_file_has_no_loop_over_queries():
+    q, k, v = (draw(2, 2, 10, 3, seed=seed) for seed in range(3))
+    with leaving():
+        jaxpr = str(jax.make_jaxpr(lambda q, k, v: full_attention(q, k, v, queries=4))(q, k, v))
+        found = full_attention(q, k, v, queries=4)
+    assert "scan" not in jaxpr
+    np.testing.assert_allclose(found, attend(q, k, v), rtol=0, atol=1e-6)
 
 
 def test_windows_are_the_pictures_pixels_in_order():
