@@ -19,6 +19,7 @@ from restore_jax import zoo
 from restore_jax.core import Restorer
 from restore_jax.cpu import prepare
 from restore_jax.data.sets.standard import NoSet
+from restore_jax.evaluate.demo import PRIOR
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.sheet import Column, measure
 from restore_jax.evaluate.standard import standard
@@ -31,8 +32,7 @@ ENLARGED = ("Set5", "Set14", "BSD100")
 TASKS = {
     "denoise": [("CBSD68", f"noise-{level}") for level in (15, 25, 50)] + [("McMaster", "noise-25")],
     "jpeg": [("classic5", f"jpeg-{quality}") for quality in (10, 20, 40)],
-    "sr2": [(name, "bicubic-x2") for name in ENLARGED],
-    "mobile": [(name, "bicubic-x2") for name in ENLARGED],
+    **{task: [(name, "bicubic-x2") for name in ENLARGED] for task in ("sr2", "mobile")},
     "sr4": [(name, "bicubic-x4") for name in ENLARGED],
 }
 WILD = ("McMaster", "BSD100")  # for tasks that have no standard degradation
@@ -48,7 +48,7 @@ def columns(model: Model, data: Path) -> list[Column]:
                 protocol = standard(name, degradation, str(data))
             else:
                 photographs = {"name": "data.sets.standard.Standard", "set": name, "root": str(data)}
-                protocol = Protocol(photographs, model.degrade, multiple=max(model.scale, 1))
+                protocol = Protocol(photographs, model.degrade, multiple=model.scale)
             found.append(Column(name, degradation, protocol))
         except NoSet as error:
             print(f"{name} is left out: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -65,7 +65,7 @@ def main() -> int:
     work: list[tuple[str, Restorer, list[Column]]] = []
     for name in args.models:
         model = read_model(zoo.FOLDER / name)
-        if model.task == "prior":
+        if model.task == PRIOR:
             continue  # measured by `experiments.zero_shot`
         found = columns(model, args.data)
         work.append((name, load(name), found))

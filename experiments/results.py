@@ -126,6 +126,13 @@ def write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def publish(root: Path, files: dict[str, str]) -> None:
+    """Writes files by their paths below `root`, and says which."""
+    for name, text in files.items():
+        write(root / name, text)
+    print("\n".join(files))
+
+
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     """Writes the page; 1 with the reason where it cannot."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -144,9 +151,7 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
         rows = ",\n".join("  " + json.dumps(row) for row in results["rows"])
         head = "".join(f" {json.dumps(k)}: {json.dumps(v)},\n" for k, v in results.items() if k != "rows")
         write(path, f'{{\n{head} "rows": [\n{rows}\n ]\n}}\n')
-    for name, text in files.items():
-        write(root / name, text)
-    print("\n".join(files))
+    publish(root, files)
     return 0
 
 

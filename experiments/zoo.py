@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.results import ROOT, write
+from experiments.results import ROOT, publish
 from experiments.scatter import Panel, svg
 from restore_jax import zoo
 from restore_jax.infer.model import Model, ModelError, read_model
@@ -98,9 +98,7 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     except (ModelError, KeyError) as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 1
-    for name, text in files.items():
-        write(root / name, text)
-    print("\n".join(files))
+    publish(root, files)
     return 0
 
 

@@ -54,7 +54,7 @@ def convolve_by_eigen() -> bool:
 
 def by_eigen() -> bool:
     """Whether dense convolutions are Eigen's in this process: `convolve_by_eigen`, or the user, has said so."""
-    return f"--{_LIBRARY}={_WITHOUT_CONVOLUTION}" in os.environ.get("XLA_FLAGS", "").split()
+    return _is_set(_LIBRARY, _WITHOUT_CONVOLUTION)
 
 
 def _flag(name: str, value: str) -> bool:
@@ -62,7 +62,11 @@ def _flag(name: str, value: str) -> bool:
     flags = os.environ.get("XLA_FLAGS", "")
     if name not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
-    return f"--{name}={value}" in os.environ["XLA_FLAGS"].split()
+    return _is_set(name, value)
+
+
+def _is_set(name: str, value: str) -> bool:
+    return f"--{name}={value}" in os.environ.get("XLA_FLAGS", "").split()
 
 
 def keep_freed_memory(limit: int = 2**30) -> bool:

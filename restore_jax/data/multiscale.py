@@ -1,6 +1,5 @@
 """`Multiscale`: the photographs of another source, and the same ones smaller."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from restore_jax.data.pipeline import Source
+from restore_jax.data.pipeline import Source, sizes_of
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,7 @@ class Multiscale:
     @cached_property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Height and width of each; the photographs are decoded once where the source does not say."""
-        known: Sequence[tuple[int, int]] = getattr(self.source, "sizes", None) or [
-            self.source[k].shape[:2] for k in range(len(self.source))
-        ]
+        known = sizes_of(self.source)
         return tuple(_reduced(size, scale) for scale in self.scales for size in known)
 
     def __len__(self) -> int:

@@ -99,8 +99,7 @@ class Pipeline:
 
     @cached_property
     def _sizes(self) -> list[tuple[int, int]]:
-        sizes = getattr(self.source, "sizes", None)
-        return list(sizes or (self._photos[i].shape[:2] for i in range(len(self.source))))
+        return sizes_of(self.source, self._photos.__getitem__)
 
     @cached_property
     def _photos(self) -> "_Cached":
@@ -184,6 +183,12 @@ def _cut(rng: np.random.Generator, photo: np.ndarray, crop: int, augment: bool) 
         pixels = pixels[:, ::-1] if rng.integers(2) else pixels
         square = np.ascontiguousarray(pixels).view(np.uint8).reshape(crop, crop, 3)
     return square
+
+
+def sizes_of(source: Source, read: Callable[[int], np.ndarray] | None = None) -> list[tuple[int, int]]:
+    """Height and width of each photograph: what the source says, or else those of all, decoded by `read`."""
+    decoded = read or source.__getitem__
+    return list(getattr(source, "sizes", None) or (decoded(i).shape[:2] for i in range(len(source))))
 
 
 def to_float(batch: UInt8[Array | np.ndarray, "*b h w 3"]) -> Float[Array, "*b h w 3"]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from restore_jax.data.pipeline import Source
+from restore_jax.data.pipeline import Source, sizes_of
 
 ORDERS = tuple(itertools.permutations(range(3)))  # the first leaves everything as it is
 
@@ -31,8 +31,7 @@ class Recoloured:
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Height and width of each."""
-        known = getattr(self.source, "sizes", None) or [self.source[k].shape[:2] for k in range(len(self.source))]
-        return tuple((h, w) for h, w in known) * len(ORDERS)
+        return tuple(sizes_of(self.source)) * len(ORDERS)
 
     def __len__(self) -> int:
         return len(ORDERS) * len(self.source)

@@ -13,6 +13,7 @@ from restore_jax import __version__
 from restore_jax.build import build, spec_of
 from restore_jax.infer.model import UNKNOWN, Model
 from restore_jax.train.checkpoint import read
+from restore_jax.train.record import table
 
 POINTS = 40  # of a curve
 
@@ -63,9 +64,7 @@ def _record(workdir: Path) -> dict[str, Any]:
 
 def _curve(workdir: Path) -> tuple[tuple[int, float], ...]:
     """At most `POINTS` points `(images, loss)`, each the mean of as many rows of the table."""
-    path = workdir / "table.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = [row for row in map(json.loads, lines) if "loss" in row]
+    rows = [row for row in table(workdir) if "loss" in row]
     size = -(-len(rows) // POINTS) or 1
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     return tuple((int(part[-1]["images"]), round(sum(r["loss"] for r in part) / len(part), 6)) for part in parts)

@@ -8,16 +8,8 @@ import pytest
 from experiments import zoo as page_of
 from restore_jax import zoo
 from restore_jax.infer.model import Model, write_model
+from tests.zoo.test_zoo import METHOD
 
-METHOD = {
-    "name": "methods.regression.Regression",
-    "net": {"name": "nets.dncnn.DnCNN", "width": 4, "depth": 3},
-    "precondition": {"name": "diffusion.precondition.Direct"},
-    "target": {"name": "targets.clean.Clean"},
-    "metric": {"name": "metrics.pixel.Mse"},
-    "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"},
-    "scale": 1,
-}
 SAID = {"images": "64000", "crop_px": "80", "seconds": "1234.4", "devices": "1 abacus", "licence": "CC0-1.0"}
 
 

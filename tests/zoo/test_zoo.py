@@ -9,6 +9,16 @@ from restore_jax.evaluate.demo import PRIOR, demonstrate
 from restore_jax.infer.load import load, located
 from restore_jax.infer.model import Model, read_model, write_model
 
+METHOD = {
+    "name": "methods.regression.Regression",
+    "net": {"name": "nets.dncnn.DnCNN", "width": 4, "depth": 3},
+    "precondition": {"name": "diffusion.precondition.Direct"},
+    "target": {"name": "targets.clean.Clean"},
+    "metric": {"name": "metrics.pixel.Mse"},
+    "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"},
+    "scale": 1,
+}
+
 
 def test_a_folder_is_listed(tmp_path):
     assert zoo.names(tmp_path) == ()
@@ -43,17 +53,8 @@ def test_a_shipped_model_says_what_it_is(name):
 
 
 def test_task_and_figures_are_kept(tmp_path):
-    method = {
-        "name": "methods.regression.Regression",
-        "net": {"name": "nets.dncnn.DnCNN", "width": 4, "depth": 3},
-        "precondition": {"name": "diffusion.precondition.Direct"},
-        "target": {"name": "targets.clean.Clean"},
-        "metric": {"name": "metrics.pixel.Mse"},
-        "sampler": {"name": "diffusion.sampler.Consistency", "sigmas": (0.0,), "start": "image"},
-        "scale": 1,
-    }
     model = Model(
-        method, {"a": {"kernel": np.zeros((2, 2), np.float32)}}, task="denoise", figures={"CBSD68/25 psnr": 30.5}
+        METHOD, {"a": {"kernel": np.zeros((2, 2), np.float32)}}, task="denoise", figures={"CBSD68/25 psnr": 30.5}
     )
     again = read_model(write_model(tmp_path / "model", model))
     assert (again.task, again.figures) == ("denoise", {"CBSD68/25 psnr": 30.5})
