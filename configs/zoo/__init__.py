@@ -57,11 +57,11 @@ def recipe(photographs: str, **fields: object) -> ConfigDict:
     shared = {
         "train_set": {"name": "data.sets.folder.Folder", "path": photographs or "photographs"},
         "batch_size": 16,
-        "optim": {"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 8_000},
-        "ema_half_life_images": 8_000,
-        "log_every_images": 3_200,
-        "checkpoint_every_images": 16_000,
-        "preview_every_images": 32_000,
+        "optim": {"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 2_000},
+        "ema_half_life_images": 2_000,
+        "log_every_images": 1_600,
+        "checkpoint_every_images": 8_000,
+        "preview_every_images": 16_000,
     }
     return run(**{**shared, **fields})
 
@@ -71,20 +71,20 @@ def of_photographs(config: ConfigDict, photographs: str, images: int) -> ConfigD
     with config.unlocked():
         config.train_set = ConfigDict({"name": "data.sets.folder.Folder", "path": photographs or "photographs"})
     config.images, config.batch_size = images, 16
-    config.ema_half_life_images = 8_000
-    config.log_every_images, config.checkpoint_every_images, config.preview_every_images = 3_200, 16_000, 32_000
-    config.optim.warmup_images = 8_000
+    config.ema_half_life_images = 2_000
+    config.log_every_images, config.checkpoint_every_images, config.preview_every_images = 1_600, 8_000, 16_000
+    config.optim.warmup_images = 2_000
     return config
 
 
-def super_resolution(photographs: str, scale: int) -> ConfigDict:
-    """The recipe of `sr2` and `sr4`: crops that are 48 pixels before they are enlarged."""
+def super_resolution(photographs: str, scale: int, images: int) -> ConfigDict:
+    """The recipe of `sr2` and `sr4`: crops that are 40 pixels before they are enlarged."""
     net = {"name": "nets.span.SPAN", "width": 32, "blocks": 6, "scale": scale, "deploy": True}
     return recipe(
         photographs,
         label=f"sr{scale}",
-        images=600_000,
-        crop_px=48 * scale,
+        images=images,
+        crop_px=40 * scale,
         degrade={"name": "degrade.downsample.Downsample", "scale": scale},
         method=regression(net, "Direct", scale),
     )

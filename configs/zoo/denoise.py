@@ -24,7 +24,7 @@ def get_config(photographs: str = "") -> ConfigDict:
     return recipe(
         photographs,
         label="denoise",
-        images=200_000,
+        images=48_000,
         crop_px=80,
         degrade={"name": "degrade.noise.Gaussian", "std": (0.0, 75 / 255)},
         method=regression(NET, "Residual"),
