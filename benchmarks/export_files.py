@@ -55,7 +55,7 @@ from restore_jax.export.graph import ExportError, Graph
 from restore_jax.export.onnx import OnnxModel, to_onnx
 from restore_jax.export.parity import cases
 from restore_jax.export.tflite import ops
-from restore_jax.infer.model import LevelWanted, read_weights
+from restore_jax.methods.model import LevelWanted, read_weights
 from restore_jax.metrics.psnr import Psnr
 from restore_jax.nets.torch_weights import UnknownArchitecture
 

@@ -36,8 +36,8 @@ from restore_jax.core import Restorer
 from restore_jax.cpu import prepare
 from restore_jax.export.calibration import photographs
 from restore_jax.export.runner import Runner, exported
-from restore_jax.infer.model import read_weights
 from restore_jax.infer.tile import Tile
+from restore_jax.methods.model import read_weights
 
 SIZE, QUICK, SIGMA = (3000, 4000), (500, 700), 25 / 255
 RUNTIMES = ("jax", "tflite")

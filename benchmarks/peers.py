@@ -32,7 +32,7 @@ from restore_jax.build import build
 from restore_jax.core import Observation
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import evaluate
-from restore_jax.infer.model import LevelWanted, Model, read_weights
+from restore_jax.methods.model import LevelWanted, Model, read_weights
 from restore_jax.nets.torch_file import read_torch_file
 from restore_jax.nets.torch_weights import UnknownArchitecture, stripped
 

@@ -29,7 +29,7 @@ from restore_jax.cli import main as command
 from restore_jax.core import Observation
 from restore_jax.cpu import prepare
 from restore_jax.data.sets.embedded import Embedded
-from restore_jax.infer.model import Model, write_model
+from restore_jax.methods.model import Model, write_model
 
 SIZE, ARRAY = (3024, 4032), (1024, 2048)
 TURNS, COMMANDS = 3, 3

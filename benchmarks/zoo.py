@@ -24,8 +24,8 @@ from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.sheet import Column, measure
 from restore_jax.evaluate.standard import standard
 from restore_jax.infer.load import load
-from restore_jax.infer.model import Model, read_model
 from restore_jax.infer.tile import Tile
+from restore_jax.methods.model import Model, read_model
 from restore_jax.methods.regression import Cubic
 
 ENLARGED = ("Set5", "Set14", "BSD100")

@@ -14,7 +14,7 @@ from typing import Any
 from experiments.results import ROOT, publish
 from experiments.scatter import Panel, svg
 from restore_jax import zoo
-from restore_jax.infer.model import Model, ModelError, read_model
+from restore_jax.methods.model import Model, ModelError, read_model
 
 PAGE, BUDGET, CURVES = Path("docs/zoo.md"), Path("results/budget.json"), Path("docs/pictures/zoo_curves.svg")
 ABREAST = 3  # curves

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from restore_jax.app.jobs import Job, Jobs, Limits, Refused
-from restore_jax.infer.model import is_model
+from restore_jax.methods.model import is_model
 from restore_jax.photo.photo import SUFFIXES
 
 PAGE = Path(__file__).parent / "page"

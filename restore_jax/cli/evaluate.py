@@ -101,7 +101,7 @@ def _restorer(path: str, protocol: Any) -> Any:
 def _protocol(args: argparse.Namespace, scale: int) -> Any:
     """The protocol that was asked for; else the run's own, or for an enlarging model the embedded photographs."""
     from restore_jax.evaluate.protocol import Protocol
-    from restore_jax.infer.model import is_model
+    from restore_jax.methods.model import is_model
     from restore_jax.train.checkpoint import read
 
     if args.protocol:

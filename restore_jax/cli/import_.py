@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Imports."""
-    from restore_jax.infer.model import read_weights, write_model
+    from restore_jax.methods.model import read_weights, write_model
 
     model = dataclasses.replace(read_weights(args.file, args.sigma, args.licence, args.source), task=args.task)
     write_model(args.output, model)

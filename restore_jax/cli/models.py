@@ -12,7 +12,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Lists."""
     from restore_jax import zoo
-    from restore_jax.infer.model import read_model
+    from restore_jax.methods.model import read_model
 
     folder = args.folder or zoo.FOLDER
     names = zoo.names(folder)

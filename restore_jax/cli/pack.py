@@ -16,8 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Packs."""
-    from restore_jax.infer.model import write_model
     from restore_jax.infer.pack import pack
+    from restore_jax.methods.model import write_model
 
     model = pack(args.workdir, args.task, args.licence, args.source, args.credits)
     write_model(args.output, model)

@@ -25,8 +25,8 @@ from restore_jax.diffusion.sampler import Consistency, Guided, Ode
 from restore_jax.diffusion.schedule import Karras
 from restore_jax.diffusion.solver import Ancestral
 from restore_jax.evaluate.figure import panels, visible
-from restore_jax.infer.load import load, located
-from restore_jax.infer.model import ModelError, read_model
+from restore_jax.infer.load import load
+from restore_jax.methods.model import ModelError, located, read_model
 from restore_jax.methods.regression import lift
 from restore_jax.methods.zero_shot import ZeroShot
 from restore_jax.metrics.psnr import Psnr

@@ -35,7 +35,7 @@ from restore_jax.export.rounding import kernels, mixed, replaced
 from restore_jax.export.stablehlo import load_stablehlo, to_stablehlo
 from restore_jax.export.tflite import SIGNATURE, TFLiteModel, fused, to_tflite
 from restore_jax.infer.around import is_local
-from restore_jax.infer.model import is_model, read_model
+from restore_jax.methods.model import is_model, read_model
 from restore_jax.train.checkpoint import read
 
 PRECISIONS = {

@@ -32,10 +32,10 @@ import numpy as np
 
 from restore_jax import __version__
 from restore_jax.infer.load import load
-from restore_jax.infer.model import flat, is_model, read_model
 from restore_jax.infer.restoration import TILE_PX, restore, tiled
 from restore_jax.infer.strength import Strength
 from restore_jax.infer.tile import Say, Tile, to_stderr
+from restore_jax.methods.model import flat, is_model, read_model
 from restore_jax.photo.photo import SUFFIXES, Photo, open_photo, save_photo
 from restore_jax.train.checkpoint import read as read_checkpoint
 

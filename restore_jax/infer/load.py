@@ -5,10 +5,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from restore_jax import zoo
 from restore_jax.build import build
 from restore_jax.core import Restorer, Sampler
-from restore_jax.infer.model import is_model, read_model
+from restore_jax.methods.model import is_model, located, read_model
 from restore_jax.train.checkpoint import read
 
 
@@ -34,9 +33,3 @@ def load(path: str | Path, sampler: Sampler | dict | None = None) -> Restorer:
     method = build(spec, where)
     params = jax.tree.map(jnp.asarray, params)
     return method.restorer(params, build(sampler, "sampler")) if sampler else method.restorer(params)
-
-
-def located(path: str | Path) -> Path:
-    """The folder that is meant: the one at `path`, or else the shipped model of that name."""
-    shipped = zoo.FOLDER / str(path)
-    return shipped if not Path(path).exists() and str(path) in zoo.names() else Path(path)

@@ -11,8 +11,8 @@ from typing import Any
 
 from restore_jax import __version__
 from restore_jax.build import build, spec_of
-from restore_jax.infer.model import UNKNOWN, Model
-from restore_jax.train.checkpoint import read
+from restore_jax.methods.model import UNKNOWN, Model, ModelError, is_model, located, read_model
+from restore_jax.train.checkpoint import CheckpointError, read
 from restore_jax.train.record import table
 
 POINTS = 40  # of a curve
@@ -23,8 +23,8 @@ def pack(
 ) -> Model:
     """The model that a run has learned so far.
 
-    Its provenance is the run's: config (as a hash), commit, images seen, seconds, devices; so are its damage and its
-    curve, the loss that the run logged. `source` says what photographs it was trained on, `licence` and `credits` under
+    Its provenance is the run's: config (as a hash), commit, images seen, seconds, devices, and what it started from
+    with all that was seen before; so are its damage and its curve, the loss that the run logged. `source` says what photographs it was trained on, `licence` and `credits` under
     which terms and thanks to whom.
 
     Raises:
@@ -38,28 +38,48 @@ def pack(
     spec = spec_of(method)
     if "net" not in spec:
         raise ValueError(f"{workdir} trained a {spec['name']}, which has no single net to pack.")
-    record = _record(Path(workdir))
-    start = record["starts"][-1] if record.get("starts") else {}
     provenance = {
-        "config": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12],
-        "commit": start.get("commit") or UNKNOWN,
-        "images": str(step * config["batch_size"]),
-        "crop_px": str(config["crop_px"]),
-        "seconds": f"{record.get('seconds', 0.0):.0f}",
-        "devices": start.get("devices") or UNKNOWN,
+        **_trained(Path(workdir), config, step),
         "source": source,
         "licence": licence,
         "credits": credits,
         "restore_jax": __version__,
-        "date": str(start.get("time", UNKNOWN))[:10],
     }
     degrade = spec_of(build(config["degrade"], "config.degrade"))
     return Model(spec, params, 3, provenance, task, degrade=degrade, curve=_curve(Path(workdir)))
 
 
-def _record(workdir: Path) -> dict[str, Any]:
+def _trained(workdir: Path, config: dict[str, Any], step: int) -> dict[str, str]:
     path = workdir / "run.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    record = json.loads(path.read_text()) if path.exists() else {}
+    begun = record["starts"][-1] if record.get("starts") else {}
+    return {
+        "config": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12],
+        "commit": begun.get("commit") or UNKNOWN,
+        "images": str(step * config["batch_size"]),
+        "crop_px": str(config["crop_px"]),
+        "seconds": f"{record.get('seconds', 0.0):.0f}",
+        "devices": begun.get("devices") or UNKNOWN,
+        "date": str(begun.get("time", UNKNOWN))[:10],
+        **_before(config.get("start", "")),
+    }
+
+
+def _before(start: str) -> dict[str, str]:
+    """What a run started from: its name, and the images and seconds of it and of what it started from in turn."""
+    if not start:
+        return {}
+    path = located(start)
+    try:
+        if is_model(path):
+            said = read_model(path).provenance
+        else:
+            config, _, step = read(path)
+            said = _trained(path, config, step)
+    except (CheckpointError, ModelError):  # it is not kept any more
+        return {"start": path.name}
+    total = {name: int(said.get(name, 0)) + int(said.get(f"start_{name}", 0)) for name in ("images", "seconds")}
+    return {"start": path.name, **{f"start_{name}": str(number) for name, number in total.items()}}
 
 
 def _curve(workdir: Path) -> tuple[tuple[int, float], ...]:

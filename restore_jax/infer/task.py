@@ -1,6 +1,6 @@
 """What is wrong with a photograph, and the model that mends it: `denoise`, `sr2`, `sr4`, `deblur`, `jpeg`, `inpaint`.
 
-A folder of models is the place where tasks find theirs: each is a folder with a `model.json` (`infer.model`) whose
+A folder of models is the place where tasks find theirs: each is a folder with a `model.json` (`methods.model`) whose
 optional key "task" names what it is for. A model without the key answers for `sr2` or `sr4` if it enlarges so.
 
     auto    of the tasks that the folder has models for, the first whose damage a photograph has (`Damage.tasks`)
@@ -26,12 +26,12 @@ from restore_jax.infer.estimate import blockiness, blur_px, jpeg_quality, noise_
 from restore_jax.infer.grain import Grain
 from restore_jax.infer.jobs import Behind
 from restore_jax.infer.load import load
-from restore_jax.infer.model import is_model
 from restore_jax.infer.restoration import Rows
 from restore_jax.infer.samples import Samples
 from restore_jax.infer.spread import Spread
 from restore_jax.infer.strength import Strength
 from restore_jax.infer.tile import Progress, Tile
+from restore_jax.methods.model import is_model
 
 TASKS = {"denoise": 1, "sr2": 2, "sr4": 4, "deblur": 1, "jpeg": 1, "inpaint": 1}  # and how much they enlarge
 NOISE_STD, BLUR_PX, BLOCKINESS = 0.035, 1.6, 1.35  # above what sound photographs have by themselves

@@ -1,4 +1,4 @@
-"""The shipped models: beside this file a folder each, `model.json` and `params.safetensors` (`infer.model`).
+"""The shipped models: beside this file a folder each, `model.json` and `params.safetensors` (`methods.model`).
 
 restore_jax.load("denoise")
 """

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from restore_jax.infer.model import read_weights, write_model
+from restore_jax.methods.model import read_weights, write_model
 from restore_jax.nets.safetensors_file import write_safetensors
-from tests.infer.test_model import published
+from tests.methods.test_model import published
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from restore_jax.cli import main
 from restore_jax.nets.safetensors_file import write_safetensors
 from restore_jax.photo.write import write
 from restore_jax.train.loop import train
-from tests.infer.test_model import published
+from tests.methods.test_model import published
 from tests.train.tiny import tiny_config
 
 

@@ -12,7 +12,7 @@ from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.run import evaluate, weights_hash
 from restore_jax.evaluate.standard import standard
 from restore_jax.infer.load import load
-from restore_jax.infer.model import read_model
+from restore_jax.methods.model import read_model
 from restore_jax.photo.write import write
 
 

@@ -2,7 +2,7 @@
 
 from restore_jax.cli import main
 from restore_jax.photo.read import read
-from tests.infer.test_model import published
+from tests.methods.test_model import published
 
 
 def test_import_says_what_it_found(model, tmp_path, capsys):

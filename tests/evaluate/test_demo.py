@@ -9,7 +9,7 @@ from restore_jax.build import build, spec_of
 from restore_jax.core import Observation
 from restore_jax.evaluate.demo import MISSING, PRIOR, demonstrate, sheet
 from restore_jax.infer.load import load
-from restore_jax.infer.model import Model, ModelError, write_model
+from restore_jax.methods.model import Model, ModelError, write_model
 from restore_jax.metrics.psnr import Psnr
 from tests.train.tiny import DIFFUSION, TINY_NET
 

@@ -7,7 +7,7 @@ import pytest
 
 from experiments import zoo as page_of
 from restore_jax import zoo
-from restore_jax.infer.model import Model, write_model
+from restore_jax.methods.model import Model, write_model
 from tests.zoo.test_zoo import METHOD
 
 SAID = {"images": "64000", "crop_px": "80", "seconds": "1234.4", "devices": "1 abacus", "licence": "CC0-1.0"}

@@ -16,8 +16,8 @@ from restore_jax.export.graph import ExportError, Graph
 from restore_jax.export.runner import exported, loaded, run
 from restore_jax.export.tflite import to_tflite
 from restore_jax.infer.ensemble import Ensemble
-from restore_jax.infer.model import Model, write_model
 from restore_jax.infer.tile import Tile
+from restore_jax.methods.model import Model, write_model
 from tests.infer.test_tile import restorer
 
 KEY = jax.random.key(0)

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from restore_jax.infer.beam import MISSING, Files, Settings, model_hash, root_of, scale_out, transient
-from restore_jax.infer.model import read_weights, write_model
+from restore_jax.methods.model import read_weights, write_model
 from restore_jax.nets.safetensors_file import write_safetensors
 from restore_jax.photo.read import read
 from restore_jax.photo.write import write
-from tests.infer.test_model import published
+from tests.methods.test_model import published
 
 SETTINGS = Settings(model="model", model_hash="0", output="out", root="/photos/")
 

@@ -7,7 +7,7 @@ import pytest
 from restore_jax.build import SpecError, build
 from restore_jax.core import Observation
 from restore_jax.infer.load import load
-from restore_jax.infer.model import Model, flat, write_model
+from restore_jax.methods.model import Model, flat, write_model
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.loop import train
 from tests.train.tiny import tiny_config

@@ -1,6 +1,7 @@
 """A run becomes a model that restores as the run does."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 
 from restore_jax.core import Observation
 from restore_jax.infer.load import load
-from restore_jax.infer.model import read_model, write_model
 from restore_jax.infer.pack import _curve, pack
+from restore_jax.methods.model import read_model, write_model
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.loop import train
 from tests.train.tiny import tiny_config
@@ -35,6 +36,19 @@ def test_it_says_where_it_came_from(workdir):
     assert said["images"] == "8"
     assert said["licence"] == "CC0-1.0"
     assert said["devices"] == json.loads((workdir / "run.json").read_text())["starts"][-1]["devices"]
+
+
+def test_what_was_seen_before_is_counted(workdir, tmp_path):
+    """From a run, then from the model of that: images add up, and a start that is gone is still named."""
+    train(tiny_config(images=12, start=str(workdir)), tmp_path / "second")
+    second = pack(tmp_path / "second")
+    assert (second.provenance["images"], second.provenance["start_images"]) == ("12", "8")
+    write_model(tmp_path / "model", second)
+    train(tiny_config(images=4, start=str(tmp_path / "model")), tmp_path / "third")
+    said = pack(tmp_path / "third").provenance
+    assert (said["start"], said["images"], said["start_images"]) == ("model", "4", "20")
+    shutil.rmtree(tmp_path / "model")
+    assert pack(tmp_path / "third").provenance["start"] == "model"
 
 
 def test_it_says_what_it_mends_and_how_it_learned(workdir, tmp_path):

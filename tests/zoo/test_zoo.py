@@ -6,8 +6,8 @@ import pytest
 from restore_jax import zoo
 from restore_jax.data.sets.embedded import Embedded
 from restore_jax.evaluate.demo import PRIOR, demonstrate
-from restore_jax.infer.load import load, located
-from restore_jax.infer.model import Model, read_model, write_model
+from restore_jax.infer.load import load
+from restore_jax.methods.model import Model, located, read_model, write_model
 
 METHOD = {
     "name": "methods.regression.Regression",

@@ -11,7 +11,7 @@ import pytest
 from restore_jax.build import build
 from restore_jax.core import Observation
 from restore_jax.infer.load import load
-from restore_jax.infer.model import Model, ModelError, flat, nested, read_model, read_weights, write_model
+from restore_jax.methods.model import Model, ModelError, flat, nested, read_model, read_weights, write_model
 from restore_jax.nets.safetensors_file import write_safetensors
 from restore_jax.nets.torch_weights import UnknownArchitecture
 

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from restore_jax import __version__
+from restore_jax import __version__, zoo
 from restore_jax.build import build, spec_of
 from restore_jax.core import PyTree
 from restore_jax.nets.ncnn_file import read_ncnn_file, recognise_ncnn
@@ -173,6 +173,12 @@ def _shapes(net: Any, channels: int) -> dict[str, tuple[int, ...]]:
 def is_model(folder: str | Path) -> bool:
     """Whether a folder says that it holds a model."""
     return (Path(folder) / "model.json").is_file()
+
+
+def located(path: str | Path) -> Path:
+    """The folder that is meant: the one at `path`, or else the shipped model of that name."""
+    shipped = zoo.FOLDER / str(path)
+    return shipped if not Path(path).exists() and str(path) in zoo.names() else Path(path)
 
 
 def write_model(folder: str | Path, model: Model) -> Path:
