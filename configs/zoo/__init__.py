@@ -3,7 +3,9 @@
     python -m experiments.train --config configs/zoo/denoise.py:PHOTOGRAPHS --workdir outputs/zoo/denoise
     restore-jax pack outputs/zoo/denoise -o restore_jax/zoo/denoise --task denoise --licence ...
 
-PHOTOGRAPHS is a folder; what stands after the colon of a config is its argument.
+PHOTOGRAPHS is a folder; what stands after the colon of a config is its argument. The budgets (`images`) are those of
+some hours on two CPU cores for all models together. Whoever has more goes on from what is shipped:
+`--config.start denoise --config.images 400000`.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,9 @@
 """Repair of JPEG pictures of any quality from 5 to 95.
 
-python -m experiments.train --config configs/zoo/jpeg.py:PHOTOGRAPHS --workdir outputs/zoo/jpeg
+python -m experiments.train --config configs/zoo/jpeg.py:PHOTOGRAPHS --workdir outputs/zoo/jpeg \\
+    --config.start outputs/zoo/denoise
+
+It starts from the denoiser, whose net it has.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +16,7 @@ def get_config(photographs: str = "") -> ConfigDict:
     return recipe(
         photographs,
         label="jpeg",
-        images=300_000,
+        images=16_000,
         crop_px=80,
         degrade={"name": "degrade.compress.Jpeg", "quality": (5.0, 95.0)},
         method=regression(NET, "Residual"),

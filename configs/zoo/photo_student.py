@@ -7,13 +7,13 @@ python -m experiments.train --config configs/zoo/photo_student.py:PHOTOGRAPHS --
 from ml_collections import ConfigDict
 
 from configs import consistency
-from configs.zoo import SNAPSHOT, of_photographs
+from configs.zoo import of_photographs
+from configs.zoo.photo_teacher import snapshots
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = of_photographs(consistency.get_config(), photographs, images=60_000)
-    with config.unlocked():
-        config.degrade = ConfigDict(SNAPSHOT)
-    config.method.scale = 1
-    config.method.target.stage_steps = 1_200  # as many stages as in the short run
+    config = snapshots(of_photographs(consistency.get_config(), photographs, images=16_000))
+    config.method.target.stage_steps = 320  # as many stages as in the short run
+    config.method.target.b *= 2  # 1 / sigma
+    config.method.sampler.sigmas = (0.5, 0.05)
     return config

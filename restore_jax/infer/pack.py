@@ -24,8 +24,8 @@ def pack(
     """The model that a run has learned so far.
 
     Its provenance is the run's: config (as a hash), commit, images seen, seconds, devices, and what it started from
-    with all that was seen before; so are its damage and its curve, the loss that the run logged. `source` says what photographs it was trained on, `licence` and `credits` under
-    which terms and thanks to whom.
+    with all that was seen before; so are its damage and its curve, the loss that the run logged. `source` says what
+    photographs it was trained on, `licence` and `credits` under which terms and thanks to whom.
 
     Raises:
         CheckpointError: the folder holds no checkpoint.
