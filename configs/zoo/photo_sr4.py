@@ -10,7 +10,7 @@ from configs.zoo import SNAPSHOT, super_resolution
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = super_resolution(photographs, 4, images=12_000)
+    config = super_resolution(photographs, 4, images=8_000)
     with config.unlocked():
         config.degrade = ConfigDict({**SNAPSHOT, "scale": 4})
     config.label = "photo_sr4"

@@ -21,6 +21,6 @@ def get_config(photographs: str = "") -> ConfigDict:
             config.method[name] = regression[name]
         config.optim = contest.optim
     config.label = "photo_sr4_gan"
-    config.images, config.batch_size, config.crop_px = 8_000, 8, 128
+    config.images, config.batch_size, config.crop_px = 6_000, 8, 128
     config.log_every_images, config.checkpoint_every_images = 400, 2_000
     return config

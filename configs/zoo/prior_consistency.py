@@ -11,6 +11,6 @@ from configs.zoo import of_photographs
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = of_photographs(prior_consistency.get_config(), photographs, images=12_000)
-    config.method.target.stage_steps = 240  # as many stages as in the short run
+    config = of_photographs(prior_consistency.get_config(), photographs, images=8_000)
+    config.method.target.stage_steps = 160  # as many stages as in the short run
     return config

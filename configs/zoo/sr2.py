@@ -9,4 +9,4 @@ from configs.zoo import super_resolution
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    return super_resolution(photographs, 2, images=20_000)
+    return super_resolution(photographs, 2, images=14_000)
