@@ -22,7 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uint8", action="store_true", help="pictures of 8 bits in and out")
     parser.add_argument("--calibrate", metavar="FOLDER", help="photographs to choose 8 bits by; else the embedded ones")
     parser.add_argument("--least-db", type=float, metavar="DB", help="of PSNR to float32: 16 bits where 8 lose more")
-    parser.add_argument("--keep-float32", default="", metavar="OP[,OP]", help="Core ML operations to keep in 32 bits")
+    parser.add_argument(
+        "--keep-float32",
+        metavar="OP[,OP]",
+        help="of Core ML, types of operations or arrays; else what overflows on photographs; '' for nothing",
+    )
     parser.add_argument("--check", action="store_true", help="run the file beside JAX, a row of JSON for each size")
     parser.add_argument("-o", "--output", type=Path, required=True)
 
@@ -34,9 +38,12 @@ def run(args: argparse.Namespace) -> None:
     from restore_jax.export.exporter import Recipe, described, export, sizes, stepped
     from restore_jax.infer.load import load
 
-    if args.calibrate and not args.precision.startswith("int8"):
-        raise ValueError(f"--calibrate goes with --precision int8-..., not with {args.precision}.")
-    keep = tuple(name for name in args.keep_float32.split(",") if name)
+    looks = args.precision.startswith("int") or (args.to == "coreml" and args.precision != "fp32")
+    if args.calibrate and not looks:
+        raise ValueError(
+            f"--calibrate goes with precisions that look at photographs, not {args.precision} in {args.to}."
+        )
+    keep = None if args.keep_float32 is None else tuple(name for name in args.keep_float32.split(",") if name)
     recipe = Recipe(args.to, sizes(args.size), args.precision, args.uint8, args.calibrate, keep, args.least_db)
     restorer = load(the_model(args))
     if args.steps is not None:
@@ -47,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"{args.output}: {name}: {inputs} -> {graph.output}, {written.bytes} bytes")
     if written.halves:
         print(f"{args.output}: 16 bits in {', '.join(written.halves)}")
+    if written.kept:
+        print(f"{args.output}: 32 bits around {len(written.kept)} arrays, {written.kept[0]} the first")
     rows = written.check() if args.check else []
     for row in rows:
         print(json.dumps(row))

@@ -12,7 +12,7 @@ from restore_jax.cli.arguments import level, tiles
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    tasks = ("auto", "denoise", "sr2", "sr4", "deblur", "jpeg", "inpaint")
+    tasks = ("auto", "photo", "denoise", "sr2", "sr4", "photo-sr4", "deblur", "jpeg", "inpaint")
     parser.add_argument("inputs", nargs="+", metavar="IN", help="files, folders, patterns; - for the standard input")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a file, a folder, or - (with --format)")
     model = parser.add_argument_group("what is done")

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, help="a file: .mp4, .mov, .mkv or what FFmpeg writes"
     )
     parser.add_argument("--model", metavar="MODEL", help="the workdir of a run, or an imported model")
-    tasks = ("auto", "denoise", "sr2", "sr4", "deblur", "jpeg")
+    tasks = ("auto", "photo", "denoise", "sr2", "sr4", "photo-sr4", "deblur", "jpeg")
     parser.add_argument("--task", choices=tasks, default="auto", help="auto looks at the first frame (auto)")
     parser.add_argument("--models", default=str(zoo.FOLDER), metavar="FOLDER", help="where tasks find their models")
     parser.add_argument("--strength", type=float, default=1.0, help="0 the input, 1 the restorer (1)")

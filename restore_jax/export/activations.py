@@ -19,17 +19,6 @@ from restore_jax.export.graph import Graph, joined
 
 FP16_LIMIT = 6e4  # float16 ends at 65504; the rest is room for other photographs
 CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint")
-MIL = {  # the operations that Core ML makes of JAX's
-    "conv_general_dilated": ("conv", "conv_transpose"),
-    "dot_general": ("linear", "matmul"),
-    "integer_pow": ("pow", "mul", "square"),
-    "square": ("square", "mul", "pow"),
-    "exp": ("exp", "softmax"),
-    "reduce_sum": ("reduce_sum", "reduce_mean"),
-    "div": ("real_div", "mul", "reduce_mean"),
-    "max": ("maximum", "relu"),
-    "min": ("minimum",),
-}
 
 
 @dataclass(frozen=True)
@@ -92,18 +81,6 @@ def ranges(graph: Graph, pictures: Iterable[Mapping[str, Any]]) -> list[Range]:
 def overflows(found: Iterable[Range], limit: float = FP16_LIMIT) -> list[Range]:
     """Those above `limit` (or not finite), which float16 turns into infinity; in the order of execution."""
     return [one for one in found if one.origin.depends and not one.max_abs <= limit]
-
-
-def keep_float32(found: Iterable[Range], limit: float = FP16_LIMIT) -> tuple[str, ...]:
-    """The types of Core ML's operations that are to stay in float32, for `Recipe.keep_float32`.
-
-    Those that JAX's overflowing operations become, and those that read what they answer.
-    """
-    found = list(found)
-    over = {number for number, one in enumerate(found) if one.origin.depends and not one.max_abs <= limit}
-    named = [one for number, one in enumerate(found) if number in over or over & set(one.origin.parents)]
-    types = {name for one in named for name in MIL.get(one.origin.primitive, (one.origin.primitive,))}
-    return tuple(sorted(types))
 
 
 Answer = Callable[[Any, list[Any], str], Any]

@@ -31,6 +31,17 @@ from restore_jax.export.graph import Graph, explained, whole
 MISSING = 'Core ML needs the extra "export": pip install "restore-jax[export]".'
 RANK = "Transpose one axis at a time: a pixel shuffle is height, then width, five axes each."
 PRECISIONS = ("fp32", "fp16", "int8-weights", "palette8")
+MOVES = {
+    "reshape",
+    "transpose",
+    "expand_dims",
+    "squeeze",
+    "identity",
+    "concat",
+    "split",
+    "slice_by_index",
+    "slice_by_size",
+}
 LEAST_WEIGHTS = 512  # below, the tables weigh more than they save
 FIELDS = {  # where Core ML keeps what Xcode shows
     "author": "author",
@@ -49,13 +60,14 @@ def to_coreml(
 ) -> Path:
     """Write `graph` to the package `path`, a folder `*.mlpackage`; whole or not at all.
 
-    Several graphs, by name, become the functions of one package, the first its default one; they hold the weights they
-    share once. `keep_float32` names the types of operations that stay in float32 where `precision` is not "fp32":
-    ("reduce_mean", "rsqrt"), see `activations.keep_float32`. Arrays are multi-arrays of the graph's shapes under its
-    names, in float32; with `images`, `y` and the output are 8-bit images instead (RGB, or grey of one channel), and
-    what lies between is in the package. Metadata is that of the first graph: it goes to the fields that Xcode shows
-    ("author", "short_description", "license", "version") or, by any other name, to the user-defined ones. Tens of
-    seconds for a U-Net, ten of them to import coremltools.
+    Several graphs, by name, become the functions of one package, the first its default one; they hold the weights
+    they share once. `keep_float32` names what stays in float32 where `precision` is not "fp32": types of
+    operations, such as "reduce_mean", or arrays as a package of 32 bits calls them (`mil.CoreMLModel.loud`), with
+    whatever reads or answers them. Arrays are multi-arrays of the graph's shapes under its names, in float32; with
+    `images`, `y` and the output are 8-bit images instead (RGB, or grey of one channel), and what lies between is in
+    the package. Metadata is that of the first graph: it goes to the fields that Xcode shows ("author",
+    "short_description", "license", "version") or, by any other name, to the user-defined ones. Tens of seconds for
+    a U-Net, ten of them to import coremltools.
 
     Raises:
         ImportError: the extra is not installed.
@@ -97,6 +109,26 @@ def to_coreml(
     return Path(path)
 
 
+class Half:
+    """Whether an operation of MIL has 16 bits: asked of all in the order of execution, once each.
+
+    Not those whose type is in `keep`, nor those that read or answer an array that is. What only moves numbers answers
+    such an array where it reads one: later passes take it away, so that no package names its answer.
+    """
+
+    def __init__(self, keep: tuple[str, ...]) -> None:
+        self.keep = set(keep)
+
+    def __call__(self, op: Any) -> bool:
+        """True for 16 bits."""
+        sides = (side if isinstance(side, list | tuple) else (side,) for side in op.inputs.values())
+        read = {var.name for side in sides for var in side if var is not None}
+        answered = {var.name for var in op.outputs}
+        if op.op_type in MOVES and read & self.keep:
+            self.keep |= answered
+        return not ({op.op_type} | read | answered) & self.keep
+
+
 def written(graph: Graph, path: Path, precision: str, keep_float32: tuple[str, ...], images: bool) -> None:
     """Write one graph to the package `path`, its names and metadata in place."""
     import coremltools as ct
@@ -109,7 +141,7 @@ def written(graph: Graph, path: Path, precision: str, keep_float32: tuple[str, .
     # It turns a x + b into a batch normalisation of variance 1 whose epsilon stays 1e-5, so that each
     # of them is off by 5e-6 of itself: 20 dB of parity in a U-Net.
     passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
-    half: Any = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type not in keep_float32)
+    half: Any = ct.transform.FP16ComputePrecision(op_selector=Half(keep_float32))
     stablehlo = (as_pixels(graph) if images else graph).lower().mlir_module()
     try:
         with mlir.make_ir_context():

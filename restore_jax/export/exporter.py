@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ import numpy as np
 from restore_jax import __version__
 from restore_jax.core import Restorer
 from restore_jax.export import coreml, quantize
+from restore_jax.export.activations import overflows, ranges
 from restore_jax.export.calibration import calibration, photographs
 from restore_jax.export.coreml import to_coreml
 from restore_jax.export.graph import ExportError, Graph, restorer_graph, whole
@@ -58,7 +60,8 @@ class Recipe:
     `sizes` are heights and widths of y, several as signatures or functions that share their weights. With `uint8`, y
     and x_hat are pictures of 8 bits. `calibration` is a folder of photographs, by which 8 bits are chosen
     (`export.rounding`; the ranges of "int8-static" and "int16x8" too); None takes those that come with the library.
-    `keep_float32` names Core ML's operations that keep 32 bits (`activations.keep_float32`). With `least_db`, modules
+    `keep_float32` names types of Core ML's operations, or arrays, that keep 32 bits where the rest has 16; None takes
+    the arrays that would overflow on the same photographs (`mil.CoreMLModel.loud`). With `least_db`, modules
     keep weights of 16 bits until the picture has that PSNR to float32 on those photographs (`rounding.mixed`).
 
     Raises:
@@ -71,7 +74,7 @@ class Recipe:
     precision: str = "fp32"
     uint8: bool = False
     calibration: str | None = None
-    keep_float32: tuple[str, ...] = ()
+    keep_float32: tuple[str, ...] | None = None
     least_db: float | None = None
 
     def __post_init__(self) -> None:
@@ -92,13 +95,15 @@ class Recipe:
 class Exported:
     """A file that was written, by what recipe, and the graphs in it by the names it gives them.
 
-    `halves` are the modules whose weights have 16 bits where others have 8.
+    `halves` are the modules whose weights have 16 bits where others have 8, `kept` what has 32 in Core ML
+    where the rest has 16.
     """
 
     path: Path
     recipe: Recipe
     graphs: dict[str, Graph]
     halves: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -196,7 +201,10 @@ def export(
         name = f"size_{height}x{width}" if len(recipe.sizes) > 1 else default(recipe.to)
         graphs[name] = dataclasses.replace(graph, metadata=texts)
     eight = {name: graph.as_uint8() if recipe.uint8 else graph for name, graph in graphs.items()}
-    written, pictures, halves = graphs if recipe.to == "coreml" else eight, None, ()
+    written, pictures, halves, kept = graphs if recipe.to == "coreml" else eight, None, (), recipe.keep_float32 or ()
+    if recipe.to == "coreml" and recipe.precision != "fp32" and recipe.keep_float32 is None:
+        source = photographs(recipe.calibration)
+        kept = tuple(dict.fromkeys(name for graph in graphs.values() for name in loud(graph, source)))
     if recipe.precision.startswith("int"):
         # What is replayed to replace its kernels has been traced by then.
         written = {name: fused(graph) for name, graph in written.items()} if recipe.to == "tflite" else written
@@ -212,14 +220,23 @@ def export(
     if recipe.to == "tflite":
         to_tflite(written, path, recipe.precision, pictures, halves)
     elif recipe.to == "coreml":
-        to_coreml(written, path, recipe.precision, recipe.keep_float32, images=recipe.uint8)
+        to_coreml(written, path, recipe.precision, kept, images=recipe.uint8)
     else:
         (graph,) = eight.values()
         (to_onnx if recipe.to == "onnx" else to_stablehlo)(graph, path)
         if recipe.to == "stablehlo":
             with whole(path.with_suffix(".json")) as fresh:
                 fresh.write_text(json.dumps(graph.metadata, indent=1) + "\n")
-    return Exported(path, recipe, eight, halves)
+    return Exported(path, recipe, eight, halves, kept)
+
+
+def loud(graph: Graph, source: Any) -> tuple[str, ...]:
+    """What overflows in 16 bits of the package of `graph`, by name, on photographs: none where nothing in JAX does."""
+    if not overflows(ranges(graph, calibration(graph, source))):
+        return ()
+    with tempfile.TemporaryDirectory(prefix="loud.") as folder:
+        package = to_coreml(graph, Path(folder) / "net.mlpackage")
+        return CoreMLModel(package).loud(calibration(graph, source))
 
 
 def default(to: str) -> str:

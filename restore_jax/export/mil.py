@@ -1,6 +1,7 @@
 """A saved Core ML package run anywhere: MIL, operation by operation, in NumPy, in the types that the file says."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
+from restore_jax.export.activations import FP16_LIMIT
 from restore_jax.export.coreml import describe, quietly, saved
 
 
@@ -61,6 +63,18 @@ class CoreMLModel:
         computed = [op for op in self._steps if not op.op_type.startswith("constexpr")]
         return [np.asarray(var.val) for op in computed for var in op.outputs]
 
+    def loud(self, pictures: Iterable[Mapping[str, Any]], limit: float = FP16_LIMIT) -> tuple[str, ...]:
+        """The arrays, by name, in which any of `pictures` leads to a number above `limit`, or to none at all.
+
+        Asked of a package of 32 bits, they are those that 16 cannot hold.
+        """
+        found: dict[str, None] = {}
+        for arrays in pictures:
+            self._run(dict(arrays))
+            answered = [var for op in self._steps for var in op.outputs]
+            found |= {var.name: None for var in answered if is_large(var.val, limit)}
+        return tuple(found)
+
     def _run(self, arrays: dict[str, Any]) -> None:
         given = {name: np.shape(array) for name, array in arrays.items()}
         if given != self.inputs:
@@ -88,6 +102,12 @@ def evaluated(op: Any) -> Any:
     if op.op_type.startswith("constexpr"):  # weights in fewer bits
         return op.materialized_val_inference()
     return op.value_inference()
+
+
+def is_large(value: Any, limit: float) -> bool:
+    """Whether an array of floating point holds a number of more than `limit`, or none."""
+    array = np.asarray(value)
+    return bool(array.dtype.kind == "f" and array.size and not np.max(np.abs(array)) <= limit)
 
 
 def fix(var: Any, value: Any) -> None:

@@ -1,6 +1,6 @@
 """Fewer bits in a TFLite file: float16 or 8-bit weights, and 8-bit arithmetic, by LiteRT's quantizer.
 
-    fp16            weights in 16 bits, arithmetic in float32
+    fp16            weights in 16 bits but for those that are too small for them, arithmetic in float32
     int8-weights    weights in 8 bits, a scale a channel; arithmetic in float32
     int8-dynamic    the same weights; convolutions round what they read to 8 bits, by its range at that moment
     int8-static     convolutions and products in 8 bits, by ranges that photographs showed; all else in float32
@@ -32,11 +32,13 @@ def quantized(
     precision: str,
     pictures: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
     halves: tuple[str, ...] = (),
+    exact: tuple[str, ...] = (),
 ) -> bytes:
     """A TFLite file's content in another precision; `pictures` are inputs of each signature, for STATIC.
 
     `halves` are modules whose weights have 16 bits instead of 8, and which compute in float32 then, by their paths:
-    "NAFNet/intro". Seconds a million parameters, and a run of every picture for the precisions of STATIC.
+    "NAFNet/intro"; `exact` are operations that keep 32, by what they answer. Seconds a million parameters, and a
+    run of every picture for the precisions of STATIC.
 
     Raises:
         ImportError: the extra is not installed.
@@ -70,6 +72,8 @@ def quantized(
                     explicit_dequantize=True,
                 )
                 work.update_quantization_recipe(scope, op, config, "float_casting")
+            for answer in exact:
+                work.update_quantization_recipe(rf"^{re.escape(answer)};", op, algorithm_key="no_quantize")
         try:
             seen = extremes(work, pictures or {}) if precision in STATIC else None
             result = work.quantize(seen, enable_progress_bar=False, enable_progress_report=False)

@@ -1,4 +1,8 @@
-"""What is wrong with a photograph, and the model that mends it: `denoise`, `sr2`, `sr4`, `deblur`, `jpeg`, `inpaint`.
+"""What is wrong with a photograph, and the model that mends it.
+
+    denoise deblur jpeg          one damage          photo            several at once, unknown ones
+    sr2 sr4                      small and sound     photo-sr4        small and damaged
+    inpaint                      what a mask names
 
 A folder of models is the place where tasks find theirs: each is a folder with a `model.json` (`methods.model`) whose
 optional key "task" names what it is for. A model without the key answers for `sr2` or `sr4` if it enlarges so.
@@ -33,7 +37,7 @@ from restore_jax.infer.strength import Strength
 from restore_jax.infer.tile import Progress, Tile
 from restore_jax.methods.model import is_model
 
-TASKS = {"denoise": 1, "sr2": 2, "sr4": 4, "deblur": 1, "jpeg": 1, "inpaint": 1}  # and how much they enlarge
+TASKS = {"photo": 1, "denoise": 1, "sr2": 2, "sr4": 4, "photo-sr4": 4, "deblur": 1, "jpeg": 1, "inpaint": 1}  # scales
 NOISE_STD, BLUR_PX, BLOCKINESS = 0.035, 1.6, 1.35  # above what sound photographs have by themselves
 FEW_SIZES = 4  # of photographs, up to which each has tiles and a program of its own
 SHARED_AREA = 2**20  # pixels of x in a tile that photographs of more sizes share: larger ones overlap more
@@ -60,13 +64,17 @@ class Damage:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What would mend it, the most visible damage first; blocks before noise, which they would be taken for."""
+        """What would mend it, the most visible damage first; blocks before noise, which they would be taken for.
+
+        Where there are several, what mends all of them at once comes first, and else last.
+        """
         found = {
             "jpeg": self.blockiness >= BLOCKINESS,
             "denoise": self.noise_std >= NOISE_STD,
             "deblur": self.blur_px >= BLUR_PX,
         }
-        return tuple(task for task, there in found.items() if there)
+        tasks = tuple(task for task, there in found.items() if there)
+        return ("photo", *tasks) if len(tasks) > 1 else (*tasks, *["photo"] * len(tasks))
 
     def __str__(self) -> str:
         quality = "" if self.jpeg_quality is None else f", JPEG quality {self.jpeg_quality:.0f}"

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restore_jax.export.activations import activations, keep_float32, overflows, ranges
+from restore_jax.export.activations import activations, overflows, ranges
 from restore_jax.export.graph import Graph
 
 IMAGE = jax.ShapeDtypeStruct((1, 4, 6, 3), jnp.float32)
@@ -56,15 +56,12 @@ def test_inside_calls_and_nothing_that_is_not_used(picture):
     assert steps[1].origin.parents == (0,)
 
 
-def test_what_overflows_is_named_and_proposed(picture):
+def test_what_overflows_is_named(picture):
     found = ranges(GRAPH, [{"y": 0.01 * picture["y"]}, picture])  # the first alone stays below
     (loud,) = overflows(found)
     assert loud.origin.module == "Net/loud"
     assert loud.max_abs == pytest.approx(1e6 * picture["y"].max(), rel=1e-6)
-    assert keep_float32(found) == ("maximum",) or "mul" in keep_float32(found)
-    assert "real_div" in keep_float32(found)  # it reads the large number
     assert overflows(found, limit=2e6) == []
-    assert keep_float32(found, limit=2e6) == ()
 
 
 def test_what_is_not_a_number_overflows():

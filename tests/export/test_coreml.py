@@ -246,6 +246,24 @@ def test_images_in_and_out_of_a_package_of_two_sizes(photograph, tmp_path):
         describe(path, "medium")
 
 
+def test_what_16_bits_cannot_hold_keeps_32(photograph, tmp_path):
+    """A mean of numbers of 1e6, behind a reshape that no package names: alone in 16 bits it is infinite."""
+
+    def function(y):
+        large = (1e6 * (y + 0.1)).reshape(1, -1, y.shape[-1])
+        return jnp.tanh(y) * (large / jnp.mean(large, axis=1, keepdims=True)).reshape(y.shape)
+
+    graph = Graph(function, {"y": IMAGE})
+    given = {"y": photograph}
+    names = CoreMLModel(to_coreml(graph, tmp_path / "whole.mlpackage")).loud([given])
+    assert names
+    narrow = CoreMLModel(to_coreml(graph, tmp_path / "narrow.mlpackage", "fp16"))
+    assert not np.isfinite(narrow(**given)).all()
+    kept = CoreMLModel(to_coreml(graph, tmp_path / "kept.mlpackage", "fp16", names))
+    assert parity(graph, kept, given, runs=1).psnr_db >= 55
+    assert any(value.dtype == np.float16 for value in kept.values(**given))  # the rest has 16
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(("precision", "least_db"), [("fp16", 55), ("int8-weights", 42), ("palette8", 42)])
 def test_fewer_bits(params, photograph, precision, least_db, tmp_path):

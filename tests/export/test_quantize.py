@@ -11,7 +11,7 @@ from restore_jax.export.calibration import calibration, crop, inputs, photograph
 from restore_jax.export.graph import Graph
 from restore_jax.export.parity import parity
 from restore_jax.export.quantize import quantized
-from restore_jax.export.tflite import TFLiteModel, converted, metadata, operators, to_tflite
+from restore_jax.export.tflite import TFLiteModel, beyond_float16, converted, metadata, operators, to_tflite
 
 IMAGE = jax.ShapeDtypeStruct((1, 16, 24, 3), jnp.float32)
 RNG = np.random.default_rng(0)
@@ -66,6 +66,23 @@ def test_a_module_keeps_sixteen_bits(tmp_path):
     whole, part = (len(quantized(content, "int8-weights", halves=halves)) for halves in [(), ("body",)])
     assert 0.9 * KERNELS["body"].size < part - whole < 1.1 * KERNELS["body"].size  # another byte a weight
     assert "DEQUANTIZE" in operators(quantized(content, "int8-weights"))
+
+
+def test_weights_that_float16_cannot_hold_keep_32_bits(picture, tmp_path):
+    """A kernel of 1e-6 behind one of 1e6 is the same function; in float16 the first has two bits or three."""
+    large, small = KERNELS["head"] * 1e4, KERNELS["tail"] * 1e-6
+
+    def function(y):
+        for kernel in (large, small):
+            y = jax.lax.conv_general_dilated(y, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return 1e2 * y
+
+    graph = Graph(function, {"y": IMAGE})
+    (named,) = beyond_float16(converted({"serving_default": graph}))
+    assert named
+    path = to_tflite(graph, tmp_path / "net.tflite", "fp16")
+    assert parity(graph, TFLiteModel(path), picture, runs=1).psnr_db > 60
+    assert path.stat().st_size < 2 * large.size + 4 * small.size + 12_000  # the other kernel has 16
 
 
 def test_what_is_refused(monkeypatch):

@@ -55,15 +55,15 @@ def folder(path, **cards):
 
 def test_a_photographs_damage_names_its_tasks():
     assert Damage(0.0, 0.6, 1.0).tasks == ()
-    assert Damage(0.1, 0.6, 1.0).tasks == ("denoise",)
-    assert Damage(0.1, 3.0, 2.0).tasks == ("jpeg", "denoise", "deblur")
+    assert Damage(0.1, 0.6, 1.0).tasks == ("denoise", "photo")
+    assert Damage(0.1, 3.0, 2.0).tasks == ("photo", "jpeg", "denoise", "deblur")
     assert str(Damage(10 / 255, 1.0, 1.5, 30.0)) == "noise 10.0/255, blur 1.0 px, blockiness 1.50, JPEG quality 30"
 
 
 def test_noise_is_found_in_pixels():
     grey = np.full((64, 64, 3), 0.5, np.float32)
     noisy = grey + 0.1 * np.random.default_rng(0).standard_normal(grey.shape, np.float32)
-    assert Damage.of(grey).tasks in ((), ("deblur",))  # a flat picture has no edge that could be sharp
+    assert Damage.of(grey).tasks in ((), ("deblur", "photo"))  # a flat picture has no edge that could be sharp
     assert "denoise" in Damage.of(noisy).tasks
 
 
