@@ -14,7 +14,7 @@ INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PIP)) --constra
 
 .PHONY: help venv test soak lint format demo lifecycle bench bench-photo bench-export lock clean
 
-BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export
+BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export zoo
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'

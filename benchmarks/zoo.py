@@ -3,7 +3,7 @@
     python -m benchmarks.zoo [--data ../shared/data/eval] [--models denoise sr4]
 
 The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster and
-BSD100, damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
+Set14, damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
 as it was given. Rows are kept in outputs/zoo/NAME as they are made; a second run goes on where the first stopped.
 """
 
@@ -35,7 +35,7 @@ TASKS = {
     **{task: [(name, "bicubic-x2") for name in ENLARGED] for task in ("sr2", "mobile")},
     "sr4": [(name, "bicubic-x4") for name in ENLARGED],
 }
-WILD = ("McMaster", "BSD100")  # for tasks that have no standard degradation
+WILD = ("McMaster", "Set14")  # for tasks that have no standard degradation
 GIVEN = "as given"
 
 

@@ -13,7 +13,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="the folder to write")
     parser.add_argument("--licence", default="unknown", help="of the weights, as their authors give it")
     parser.add_argument("--source", default="unknown", help="where the file was found")
-    parser.add_argument("--task", default="", help="what it mends: photo, denoise, sr2, sr4, photo-sr4, deblur, jpeg, inpaint")
+    parser.add_argument(
+        "--task", default="", help="what it mends: photo, denoise, sr2, sr4, photo-sr4, deblur, jpeg, inpaint"
+    )
     parser.add_argument("--sigma", type=level, help="for a net that is told the noise level: 25/255, or 0.098")
 
 

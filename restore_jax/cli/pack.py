@@ -8,7 +8,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("workdir", type=Path, help="of the training run")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="the folder to write")
-    parser.add_argument("--task", default="", help="what it mends: photo, denoise, sr2, sr4, photo-sr4, deblur, jpeg, inpaint")
+    parser.add_argument(
+        "--task", default="", help="what it mends: photo, denoise, sr2, sr4, photo-sr4, deblur, jpeg, inpaint"
+    )
     parser.add_argument("--licence", default="unknown", help="under which the parameters may be used")
     parser.add_argument("--source", default="unknown", help="the photographs that it was trained on")
     parser.add_argument("--credits", default="", help="whom to thank for them")

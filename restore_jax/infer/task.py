@@ -35,7 +35,7 @@ from restore_jax.infer.samples import Samples
 from restore_jax.infer.spread import Spread
 from restore_jax.infer.strength import Strength
 from restore_jax.infer.tile import Progress, Tile
-from restore_jax.methods.model import is_model
+from restore_jax.methods.model import is_model, located
 
 TASKS = {"photo": 1, "denoise": 1, "sr2": 2, "sr4": 4, "photo-sr4": 4, "deblur": 1, "jpeg": 1, "inpaint": 1}  # scales
 NOISE_STD, BLUR_PX, BLOCKINESS = 0.035, 1.6, 1.35  # above what sound photographs have by themselves
@@ -246,7 +246,7 @@ class Tasks:
     def found(self) -> dict[str, Path]:
         """The models of the folder, by task; under `task` the one that was given."""
         if self.model is not None:
-            return {self.task: Path(self.model)}
+            return {self.task: located(self.model)}
         if self.task != "auto":
             return {self.task: model_for(self.task, self.models)}
         found = {task: path for task, path in models_in(self.models).items() if TASKS.get(task) == 1}

@@ -216,6 +216,15 @@ def write_model(folder: str | Path, model: Model) -> Path:
     return folder
 
 
+def note_figures(folder: str | Path, figures: Mapping[str, float]) -> None:
+    """Writes what was measured of a model into its card, in place of what stood there; whole or not at all."""
+    card = Path(folder) / "model.json"
+    said = {**json.loads(card.read_text()), "figures": dict(figures)}
+    partial = card.with_name(f".{card.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(said, indent=1) + "\n")
+    partial.replace(card)
+
+
 def read_model(folder: str | Path) -> Model:
     """The model in a folder, its numbers held to the hash of them.
 

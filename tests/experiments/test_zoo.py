@@ -7,10 +7,15 @@ import pytest
 
 from experiments import zoo as page_of
 from restore_jax import zoo
-from restore_jax.methods.model import Model, write_model
+from restore_jax.evaluate.run import weights_hash
+from restore_jax.infer.load import load
+from restore_jax.methods.model import Model, read_model, write_model
 from tests.zoo.test_zoo import METHOD
 
-SAID = {"images": "64000", "crop_px": "80", "seconds": "1234.4", "devices": "1 abacus", "licence": "CC0-1.0"}
+SAID = {"images": "64000", "crop_px": "80", "seconds": "1234.4", "devices": "1 abacus", "licence": "CC0-1.0"} | {
+    "start": "c",
+    "start_images": "8000",
+}
 
 
 @pytest.fixture
@@ -31,12 +36,27 @@ def folder(tmp_path):
 def test_a_row_a_model(folder, tmp_path):
     assert page_of.main(["--folder", str(folder)], tmp_path) == 0
     text = (tmp_path / "docs" / "zoo.md").read_text()
-    assert "| a | denoise | 1 | DnCNN | 4 | 0.00 | 64,000 | 80 | 1,234 | 1 abacus | CC0-1.0 |" in text
+    assert "| a | denoise | 1 | DnCNN | 4 | 0.00 | 64,000 | 80 | 1,234 | c, 8,000 | 1 abacus | CC0-1.0 |" in text
     assert text.count("- the sun") == 1
     budget = json.loads((tmp_path / "results" / "budget.json").read_text())
     assert budget["b"]["curve"] == [[32_000, 0.5], [64_000, 0.25]]
     assert budget["b"]["seconds"] == "1234.4"
     assert (tmp_path / "docs" / "pictures" / "zoo_curves.svg").read_text().count("<circle") == 4
+
+
+def test_figures_of_the_same_weights_go_to_the_cards(folder, tmp_path):
+    """Rows of other weights, or of another model, say nothing of these."""
+    row = {"set": "Set5", "degradation": "noise-25", "perceptual": None}
+    weights = weights_hash(load(folder / "a"))
+    rows = [
+        {"model": "a", "weights": weights, "psnr": 30.123456, **row},
+        {"model": "b", "weights": "0", "psnr": 40.0, **row},
+    ]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "zoo.json").write_text(json.dumps({"rows": rows}))
+    assert page_of.main(["--folder", str(folder)], tmp_path) == 0
+    assert read_model(folder / "a").figures == {"Set5 noise-25, PSNR dB": 30.1235}
+    assert read_model(folder / "b").figures == {}
 
 
 def test_a_card_without_a_field_is_named(folder, tmp_path, capsys):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from restore_jax import zoo
 from restore_jax.core import Observation
 from restore_jax.infer.task import (
     Damage,
@@ -180,3 +181,8 @@ def test_only_holes_are_painted(key):
         restore_rows(Tile(Fill(Bright())), key, Picture(x), Sink(), seen[:3])
     with pytest.raises(ValueError, match="mask"):
         Fill(Bright())(key, Observation(y=x[None]))
+
+
+def test_a_shipped_model_is_named_as_any():
+    name = zoo.names()[0]
+    assert Tasks(model=name).found["auto"] == zoo.FOLDER / name
