@@ -4,12 +4,17 @@
 
 The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster and
 Set14, damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
-as it was given. Rows are kept in outputs/zoo/NAME as they are made; a second run goes on where the first stopped.
+as it was given. Models that take steps are measured with fewer too, "NAME (evaluations)". Rows are kept in
+outputs/zoo/NAME as they are made; a second run goes on where the first stopped.
 """
 
 import argparse
+import dataclasses
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -37,6 +42,7 @@ TASKS = {
 }
 WILD = ("McMaster", "Set14")  # for tasks that have no standard degradation
 GIVEN = "as given"
+FEWER = (2, 4)  # steps of a solver
 
 
 def columns(model: Model, data: Path) -> list[Column]:
@@ -55,6 +61,20 @@ def columns(model: Model, data: Path) -> list[Column]:
     return found
 
 
+def paced(name: str, restorer: Any) -> Iterator[tuple[str, Restorer]]:
+    """The restorer under its name; one that takes steps in fewer of them too, and then with its evaluations behind."""
+    yield name, restorer
+    sampler = getattr(restorer, "sampler", None)
+    fewer: list[Any] = []
+    if hasattr(sampler, "n_steps"):
+        fewer = [dataclasses.replace(sampler, n_steps=n) for n in FEWER if n < sampler.n_steps]
+    elif hasattr(sampler, "sigmas"):
+        fewer = [dataclasses.replace(sampler, sigmas=sampler.sigmas[:n]) for n in range(1, len(sampler.sigmas))]
+    for one in fewer:
+        quicker = dataclasses.replace(restorer, sampler=one)
+        yield f"{name} ({quicker.nfe})", quicker
+
+
 def main() -> int:
     """Measures what is not measured yet, and writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -68,7 +88,7 @@ def main() -> int:
         if model.task == PRIOR:
             continue  # measured by `experiments.zero_shot`
         found = columns(model, args.data)
-        work.append((name, load(name), found))
+        work += [(said, restorer, found) for said, restorer in paced(name, load(name))]
         if model.task not in TASKS:
             work.append((GIVEN, Cubic(model.scale), found))
     files = []
@@ -76,7 +96,7 @@ def main() -> int:
         desc="zoo", unit="picture", total=sum(len(c.protocol.cases) for _, _, found in work for c in found)
     ) as bar:
         for name, restorer, found in work:
-            out = ROOT / "outputs" / "zoo" / name.replace(" ", "_")
+            out = ROOT / "outputs" / "zoo" / re.sub(r"\W+", "_", name)
             bar.set_postfix_str(name)
             if found:
                 measure(Tile(restorer), name, found, out, bar.update)

@@ -110,10 +110,13 @@ def _panels(rows: list[Row]) -> list[Panel]:
     plane = [(row["model"], row["psnr"], row["perceptual"]) for row in rows if row["perceptual"] is not None]
     timed = [(row["model"], row["s_per_mp"], row["psnr"]) for row in rows if row["s_per_mp"] > 0]
     sized = [(row["model"], row["bytes"] / 1e6, row["psnr"]) for row in rows if row["bytes"] > 0]
+    asked = [(row["model"], row["nfe"], row["perceptual"]) for row in rows if row["perceptual"] and row["nfe"]]
+    asked = asked if any((row["nfe"] or 0) > 1 for row in rows) else []  # else all lie above one another
     panels = [
         Panel("Distortion and perception", "PSNR, dB (right is better)", "perceptual (below is better)", plane),
         Panel("Quality and time", "s / MP", "PSNR, dB", timed, log=True),
         Panel("Quality and size", "MB", "PSNR, dB", sized, log=True),
+        Panel("Perception and evaluations", "evaluations of the network", "perceptual", asked, log=True),
     ]
     return [panel for panel in panels if panel.points]
 

@@ -47,6 +47,16 @@ def test_rows_are_added_replaced_and_shown(tmp_path):
     assert before == {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+def test_evaluations_are_a_plane_of_their_own_where_they_differ():
+    made = page({"rows": [row("one"), row("two", nfe=17), row("given", nfe=0, params=0)]})
+    picture = made[str(PICTURES / "results_Set5_noise-25.svg")]
+    assert "Perception and evaluations" in picture
+    assert (
+        "Perception and evaluations"
+        not in page({"rows": [row("one"), row("two")]})[str(PICTURES / "results_Set5_noise-25.svg")]
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

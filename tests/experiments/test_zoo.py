@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.zoo import paced
 from experiments import zoo as page_of
 from restore_jax import zoo
+from restore_jax.build import build
 from restore_jax.evaluate.run import weights_hash
 from restore_jax.infer.load import load
 from restore_jax.methods.model import Model, read_model, write_model
@@ -57,6 +59,28 @@ def test_figures_of_the_same_weights_go_to_the_cards(folder, tmp_path):
     assert page_of.main(["--folder", str(folder)], tmp_path) == 0
     assert read_model(folder / "a").figures == {"Set5 noise-25, PSNR dB": 30.1235}
     assert read_model(folder / "b").figures == {}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "names"),
+    [
+        ({"name": "diffusion.sampler.Consistency", "sigmas": (0.0,)}, ["net"]),
+        ({"name": "diffusion.sampler.Consistency", "sigmas": (0.5, 0.05)}, ["net", "net (1)"]),
+        (
+            {
+                "name": "diffusion.sampler.Ode",
+                "step": {"name": "diffusion.solver.Heun"},
+                "schedule": {"name": "diffusion.schedule.Karras"},
+                "n_steps": 9,
+            },
+            ["net", "net (3)", "net (7)"],
+        ),
+    ],
+)
+def test_what_takes_steps_is_measured_in_fewer_too(sampler, names):
+    found = list(paced("net", build({**METHOD, "sampler": sampler}).restorer({})))
+    assert [name for name, _ in found] == names
+    assert [restorer.nfe for _, restorer in found[1:]] == [int(name[5:-1]) for name in names[1:]]
 
 
 def test_a_card_without_a_field_is_named(folder, tmp_path, capsys):
