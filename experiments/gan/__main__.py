@@ -40,6 +40,7 @@ from restore_jax.photo.write import write
 from restore_jax.train.checkpoint import CheckpointError
 from restore_jax.train.guard import Guard
 from restore_jax.train.loop import train
+from restore_jax.train.record import table as rows_of
 from restore_jax.train.start import averaged
 from restore_jax.train.stop import Interrupted
 
@@ -57,8 +58,8 @@ class Collapsed(RuntimeError):
 
 
 @contextmanager
-def watched(table: Path, guard: Guard, every_seconds: float = 10.0) -> Iterator[None]:
-    """While entered, a run whose `table.jsonl` the guard finds collapsed is asked to stop, by SIGTERM.
+def watched(run: Path, guard: Guard, every_seconds: float = 10.0) -> Iterator[None]:
+    """While entered, a run whose table the guard finds collapsed is asked to stop, by SIGTERM.
 
     Raises:
         Collapsed: on the way out, where it was, or where the finished run's table says so.
@@ -67,12 +68,12 @@ def watched(table: Path, guard: Guard, every_seconds: float = 10.0) -> Iterator[
 
     def watch() -> None:
         while not over.wait(every_seconds):
-            if guard(rows_of(table)):
+            if guard(rows_of(run)):
                 os.kill(os.getpid(), signal.SIGTERM)  # the loop saves, and raises Interrupted
                 return
 
     def asked(number: int, frame: FrameType | None) -> None:  # before the loop listens, and after
-        raise Interrupted(f"{table.parent.name}: stopped. The same command goes on from the last checkpoint.")
+        raise Interrupted(f"{run.name}: stopped. The same command goes on from the last checkpoint.")
 
     before = signal.signal(signal.SIGTERM, asked)
     watcher = threading.Thread(target=watch, daemon=True)
@@ -80,23 +81,15 @@ def watched(table: Path, guard: Guard, every_seconds: float = 10.0) -> Iterator[
     try:
         yield
     except Interrupted as stopped:
-        if why := guard(rows_of(table)):
-            raise Collapsed(f"{table.parent.name}: {why}") from stopped
+        if why := guard(rows_of(run)):
+            raise Collapsed(f"{run.name}: {why}") from stopped
         raise
     finally:
         over.set()
         watcher.join()
         signal.signal(signal.SIGTERM, before)
-    if why := guard(rows_of(table)):
-        raise Collapsed(f"{table.parent.name}: {why}")
-
-
-def rows_of(table: Path) -> list[dict[str, float]]:
-    """What a run has logged so far; a line that is being written is left for later."""
-    if not table.exists():
-        return []
-    lines = [line for line in table.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    return [{name: float(value) for name, value in json.loads(line).items()} for line in lines]
+    if why := guard(rows_of(run)):
+        raise Collapsed(f"{run.name}: {why}")
 
 
 def train_both(workdir: Path, seed: int, minutes: float, guard: Guard) -> None:
@@ -111,7 +104,7 @@ def train_both(workdir: Path, seed: int, minutes: float, guard: Guard) -> None:
     config = esrgan.get_config()
     config.images = max(config.batch_size, int(config.images * share))
     config.seed, config.start = seed, str(start)
-    with watched(gan / "table.jsonl", guard):
+    with watched(gan, guard):
         finish(config, gan)
 
 
@@ -177,7 +170,7 @@ def row_of(workdir: Path, seed: int, held: Protocol) -> dict[str, Any]:
 
 def esrgan_images(workdir: Path, seed: int) -> int:
     """How many crops the GAN has seen."""
-    return int(max(row["images"] for row in rows_of(workdir / f"gan-{seed}" / "table.jsonl")))
+    return int(max(row["images"] for row in rows_of(workdir / f"gan-{seed}")))
 
 
 def table(found: list[dict[str, Any]], bicubic: dict[str, float]) -> str:
@@ -216,7 +209,7 @@ def plot(workdir: Path, seeds: list[int]) -> None:
     for axis, (title, names) in zip(axes, panes.items(), strict=True):
         for color, name in enumerate(names):
             for seed in seeds:
-                points = [r for r in rows_of(workdir / f"gan-{seed}" / "table.jsonl") if name in r]
+                points = [r for r in rows_of(workdir / f"gan-{seed}") if name in r]
                 if not points:
                     continue
                 scale = abs(points[0][name]) if title.startswith("losses") else 1.0

@@ -9,7 +9,7 @@ import pytest
 
 from restore_jax import cpu
 from restore_jax.train import record
-from restore_jax.train.record import Record, beside, commit, difference, environment, is_run, runs, summary
+from restore_jax.train.record import Record, beside, commit, difference, environment, is_run, runs, summary, table
 
 
 def content(folder):
@@ -143,3 +143,9 @@ def test_files_cut_off_or_absent_are_no_reason_to_fall(tmp_path):
     (tmp_path / "table.jsonl").write_text('{"step": 1')
     row = summary(tmp_path)
     assert (row["state"], row["images"], row["loss"], row["best"]) == ("interrupted", 0, None, None)
+
+
+def test_a_line_that_is_being_written_is_left_for_later(tmp_path):
+    (tmp_path / "table.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "ima')
+    assert table(tmp_path) == [{"step": 1, "loss": 2.0}]
+    assert table(tmp_path / "absent") == []
