@@ -17,6 +17,7 @@ from restore_jax.degrade.noise import draw_logarithm, read_noise, sensor_noise
 from restore_jax.degrade.parameter import Parameter, check, draw
 from restore_jax.ops.bayer import check_pattern, demosaic, mosaic, unmosaic
 from restore_jax.ops.camera import Camera, colour_matrix, develop, unprocess
+from restore_jax.ops.color import linear_to_srgb, srgb_to_linear
 
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
@@ -215,6 +216,51 @@ class Raw:
         return Observation(y=y, noise_std=std, cond={"image": develop(y, camera)})
 
 
+@dataclass(frozen=True)
+class Demosaicked:
+    """What demosaicking makes of the noisy mosaic of a picture's light, white balance done, in the curve of sRGB.
+
+        light = srgb_to_linear(x)
+        raw = quantise(min(mosaic(light exposure / gains) + noise, 1))           gains = red_gain, 1, blue_gain
+        y = linear_to_srgb(demosaic(raw gains / exposure))
+
+    A restorer of y answers x, and `srgb_to_linear(x_hat)` is clean linear RGB, before the colour matrix. The curve is
+    there for the eye and for losses, which would not see shadows without; it goes on below 0, where y may lie.
+    Every value that the sensor recorded is in y. `shot`, `read`, the gains and `exposure` are those of `Raw`.
+
+    Raises:
+        ValueError: a parameter outside its range, or bits outside 1 to 16.
+    """
+
+    shot: Parameter = SHOT
+    read: Parameter | None = None
+    red_gain: Parameter = (1.2, 2.4)
+    blue_gain: Parameter = (1.2, 2.4)
+    exposure: Parameter = (0.6, 1.0)
+    pattern: str = "rggb"
+    bits: int = 12
+
+    def __post_init__(self) -> None:
+        Raw(self.shot, self.read, self.red_gain, self.blue_gain, self.exposure, _IDENTITY, self.pattern, self.bits)
+
+    def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
+        """The demosaicked picture, as large as x; its noise is neither white nor the same everywhere.
+
+        Raises:
+            ValueError: x does not have 3 channels.
+        """
+        _check_rgb(self, x)
+        keys = jax.random.split(key, 5)
+        fields = zip(keys, (self.red_gain, self.blue_gain, self.exposure))
+        red, blue, exposure = (draw(one, field).astype(x.dtype) for one, field in fields)
+        gains = jnp.stack([red, jnp.ones_like(red), blue]).reshape(1, 1, 3) / exposure
+        levels = noise_levels(keys[3], self.shot, self.read, x.dtype)
+        raw, _ = sensor_noise(keys[4], mosaic(srgb_to_linear(x) / gains, self.pattern), *levels)
+        raw = quantise(jnp.minimum(raw, 1.0), self.bits)
+        balanced = raw * mosaic(jnp.broadcast_to(gains, x.shape), self.pattern)
+        return Observation(y=linear_to_srgb(demosaic(balanced, self.pattern)))
+
+
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 EXAMPLES = (
@@ -222,5 +268,6 @@ EXAMPLES = (
     {"name": "degrade.raw.Mosaic", "pattern": "gbrg"},
     {"name": "degrade.raw.LinearRaw", "pattern": "bggr"},
     {"name": "degrade.raw.Raw", "pattern": "grbg"},
+    {"name": "degrade.raw.Demosaicked", "pattern": "gbrg"},
     {"name": "degrade.raw.Raw", "shot": 0.01, "read": (0.0, 0.01), "exposure": 1.0, "ccm": _IDENTITY, "bits": 10},
 )

@@ -7,9 +7,10 @@ import pytest
 import skimage.data
 
 from restore_jax.core import pinv
-from restore_jax.degrade.raw import LinearRaw, Mosaic, Raw, noise_levels, quantise
+from restore_jax.degrade.raw import Demosaicked, LinearRaw, Mosaic, Raw, noise_levels, quantise
 from restore_jax.ops.bayer import demosaic, mosaic, mosaic_mask
 from restore_jax.ops.camera import develop, unprocess
+from restore_jax.ops.color import srgb_to_linear
 
 
 def test_pseudo_inverse_of_a_mosaic_keeps_what_was_seen(key):
@@ -30,6 +31,34 @@ def test_noise_of_light_has_the_stated_variance(key):
     expected = np.sqrt(0.004 * np.maximum(obs.y, 0) + 0.01**2)
     np.testing.assert_allclose(obs.noise_std, expected, rtol=1e-5)
     np.testing.assert_allclose(obs.cond["image"], demosaic(obs.y, "rggb"), atol=1e-6)
+
+
+def test_what_a_sensor_saw_is_in_the_demosaicked_picture(key):
+    """Without noise, each site has the colour of x that it sees: rounding to 16 bits of light, under white balance.
+
+    x stays dark enough for no site to saturate. One step of light is 2.4 / 0.6 of 1 / 65535 at most, and the steepest
+    slope of the curve is 12.92.
+    """
+    x = jnp.asarray(np.random.default_rng(0).uniform(0.0, 0.6, size=(8, 12, 3)), jnp.float32)
+    y = Demosaicked(shot=0.0, read=0.0, bits=16, pattern="grbg")(key, x).y
+    seen = mosaic_mask(8, 12, "grbg") > 0
+    np.testing.assert_allclose(np.asarray(y)[seen], np.asarray(x)[seen], atol=12.92 * 4 / 65535)
+
+
+def test_white_balance_and_exposure_magnify_the_noise(key):
+    """`(g / e)^2 (shot light e / g + read^2)` for the gain g and the exposure e, at the sites that see the colour.
+
+    Within 5 standard errors, sqrt(2.2 / m), and half a percent for rounding to 16 bits, near which noise is 0.01.
+    """
+    grey, g, e, shot, read = 0.5, 2.0, 0.8, 0.002, 0.01
+    degrade = Demosaicked(shot=shot, read=read, red_gain=g, blue_gain=1.5, exposure=e, bits=16)
+    light = np.asarray(srgb_to_linear(degrade(key, jnp.full((200, 200, 3), grey)).y), np.float64)
+    expected = ((grey + 0.055) / 1.055) ** 2.4
+    for channel, gain in enumerate((g, 1.0, 1.5)):
+        sites = light[..., channel][mosaic_mask(200, 200, "rggb")[..., channel] > 0]
+        variance = (gain / e) ** 2 * (shot * expected * e / gain + read**2)
+        assert abs(sites.mean() - expected) < 5 * np.sqrt(variance / sites.size)
+        assert abs(sites.var() / variance - 1) < 5 * np.sqrt(2.2 / sites.size) + 0.005
 
 
 def test_levels_follow_the_fit_of_brooks():
