@@ -30,6 +30,14 @@ Made by `python -m experiments.zoo` from the cards in [`restore_jax/zoo`](../res
 
 ```python
 restore = restore_jax.load("denoise")
+x_hat = restore(jax.random.key(0), Observation(y=photograph))  # infer.tile.Tile(restore) for large ones
+```
+
+`raw` takes what linear demosaicking makes of a mosaic, and gives linear RGB before the colour matrix:
+
+```python
+y = linear_to_srgb(demosaic(mosaic * gains))  # white balance first; ops.bayer, ops.color
+light = srgb_to_linear(restore(key, Observation(y=y)))
 ```
 
 `restore-jax demo` shows all of them, `restore-jax photo IN -o OUT --task denoise` restores with one; what they reach

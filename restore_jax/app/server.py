@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from restore_jax.app.jobs import Job, Jobs, Limits, Refused
-from restore_jax.methods.model import is_model
+from restore_jax.methods.model import is_model, located
 from restore_jax.photo.photo import SUFFIXES
 
 PAGE = Path(__file__).parent / "page"
@@ -191,13 +191,13 @@ def named(paths: Sequence[str | Path]) -> dict[str, Path]:
     """
     if not paths:
         raise ValueError(
-            "give at least one --model: the workdir of a run, or the folder that `restore-jax import` wrote."
+            "give at least one --model: a shipped one, a run's workdir, or the folder that `restore-jax import` wrote."
         )
     found: dict[str, Path] = {}
-    for path in (Path(path).resolve() for path in paths):
+    for path in (located(path).resolve() for path in paths):
         if not is_model(path) and not (path / "checkpoints").is_dir():
             raise ValueError(
-                f"{path} is no model: give the workdir of a run, or the folder `restore-jax import` wrote."
+                f"{path} is no model: give a shipped one's name, a run's workdir, or the folder of an import."
             )
         if path.name in found:
             raise ValueError(f"two models are called {path.name}: rename one of the folders.")

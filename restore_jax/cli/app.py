@@ -1,6 +1,7 @@
 """A web page on this machine for restoring photographs: upload, compare, choose the strength, download.
 
-    restore-jax app --model models/denoise models/sharpen
+    restore-jax app
+    restore-jax app --model denoise models/sharpen
 
 It listens to this machine alone unless --host says otherwise, and deletes what was uploaded when it ends.
 """
@@ -10,7 +11,13 @@ import argparse
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("--model", nargs="+", default=[], metavar="MODEL", help="workdirs of runs, or imported models")
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="workdirs of runs, imported or shipped models (all shipped)",
+    )
     parser.add_argument("--port", type=int, default=7860, help="0 for any that is free (7860)")
     parser.add_argument("--host", default="127.0.0.1", help="the address it listens to (127.0.0.1)")
     parser.add_argument("--max-mb", type=float, default=64.0, help="of an upload (64)")
@@ -22,15 +29,19 @@ def run(args: argparse.Namespace) -> None:
     import contextlib
     import socket
 
+    from restore_jax import zoo
     from restore_jax.app.jobs import Limits
     from restore_jax.app.server import LOOPBACK, MISSING, app, named
+    from restore_jax.evaluate.demo import PRIOR
+    from restore_jax.infer.task import card_of, task_of
 
     try:
         import uvicorn
     except ImportError as error:
         raise ImportError(MISSING) from error
 
-    models, limits = named(args.model), Limits(max_mb=args.max_mb, max_megapixels=args.max_megapixels)
+    shipped = [name for name in zoo.names() if task_of(card_of(zoo.FOLDER / name)) != PRIOR]
+    models, limits = named(args.model or shipped), Limits(max_mb=args.max_mb, max_megapixels=args.max_megapixels)
     own = args.host in LOOPBACK
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     with socket.create_server((args.host, args.port), family=family) as listening:

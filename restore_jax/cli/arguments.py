@@ -11,14 +11,14 @@ from typing import Any
 def model(parser: argparse.ArgumentParser) -> None:
     """`MODEL` or `--model MODEL`: the workdir of a run, or an imported model."""
     about: Any = {"metavar": "MODEL", "default": argparse.SUPPRESS}  # by place or by name: what is absent sets nothing
-    parser.add_argument("model", nargs="?", help="the workdir of a training run, or an imported model", **about)
+    parser.add_argument("model", nargs="?", help="a shipped model, the workdir of a run, or an imported model", **about)
     parser.add_argument("--model", dest="model", help="the same, by name", **about)
 
 
 def the_model(args: argparse.Namespace) -> Any:
     """The model that was given by place or by name."""
     if "model" not in args:
-        raise ValueError("give a model: the workdir of a training run, or the folder that `restore-jax import` wrote.")
+        raise ValueError("give a model: a shipped one by its name, the workdir of a run, or the folder of an import.")
     return args.model
 
 

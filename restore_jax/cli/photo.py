@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a file, a folder, or - (with --format)")
     model = parser.add_argument_group("what is done")
     model.add_argument("--task", choices=tasks, default="auto", help="auto looks at the damage (auto)")
-    model.add_argument("--model", metavar="MODEL", help="a run's workdir, an imported model or a .tflite")
+    model.add_argument("--model", metavar="MODEL", help="a run's workdir, an imported or shipped model, a .tflite")
     model.add_argument("--models", default=str(zoo.FOLDER), metavar="FOLDER", help="where tasks find their models")
     model.add_argument("--mask", metavar="FILE", help="for inpaint: white is missing")
     model.add_argument("--strength", type=float, default=1.0, help="0 gives the input back, 1 the restoration (1)")

@@ -37,7 +37,7 @@ from restore_jax.export.rounding import kernels, mixed, replaced
 from restore_jax.export.stablehlo import load_stablehlo, to_stablehlo
 from restore_jax.export.tflite import SIGNATURE, TFLiteModel, fused, to_tflite
 from restore_jax.infer.around import is_local
-from restore_jax.methods.model import is_model, read_model
+from restore_jax.methods.model import is_model, located, read_model
 from restore_jax.train.checkpoint import read
 
 PRECISIONS = {
@@ -316,11 +316,12 @@ def digest(params: Any) -> str:
 
 
 def described(path: str | Path) -> dict[str, str]:
-    """The metadata of a model's files: its name, version, licence, and the protocol that it was trained by.
+    """The metadata of a model's files, a shipped one's by its name: what it is called, version, licence, and protocol.
 
     Raises:
         CheckpointError, ModelError: neither a checkpoint nor a model is there.
     """
+    path = located(path)
     if is_model(path):
         model = read_model(path)
         name, licence = model.architecture, model.provenance.get("licence", "unknown")

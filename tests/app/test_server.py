@@ -6,6 +6,7 @@ import time
 import pytest
 from PIL import Image
 
+from restore_jax import zoo
 from restore_jax.app.jobs import Limits
 from restore_jax.app.server import HEADERS, PAGE, app, named
 
@@ -142,6 +143,7 @@ def test_strangers_are_refused(client, holiday):
 
 def test_models_are_called_after_their_folders(model, tmp_path):
     assert list(named([model])) == ["tiny"]
+    assert named([zoo.names()[0]]) == {zoo.names()[0]: zoo.FOLDER / zoo.names()[0]}
     with pytest.raises(ValueError, match="give at least one --model"):
         named([])
     with pytest.raises(ValueError, match="is no model"):
