@@ -14,6 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default="unknown", help="under which the parameters may be used")
     parser.add_argument("--source", default="unknown", help="the photographs that it was trained on")
     parser.add_argument("--credits", default="", help="whom to thank for them")
+    parser.add_argument("--half", action="store_true", help="half the bytes: numbers rounded to float16")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -22,6 +23,6 @@ def run(args: argparse.Namespace) -> None:
     from restore_jax.methods.model import write_model
 
     model = pack(args.workdir, args.task, args.licence, args.source, args.credits)
-    write_model(args.output, model)
+    write_model(args.output, model, args.half)
     print(f"{args.output}: {model.architecture}, {model.parameters} parameters, scale {model.scale}")
     print("{images} images of {crop_px} pixels, {seconds} s on {devices}, commit {commit}".format(**model.provenance))

@@ -175,3 +175,23 @@ def test_flat_and_nested_are_inverse():
     tree = {"a": {"b": {"kernel": 1}, "c": 2}, "d": 3}
     assert flat(tree) == {"a/b/kernel": 1, "a/c": 2, "d": 3}
     assert nested(flat(tree)) == tree
+
+
+def test_half_the_bytes_are_numbers_rounded_to_float16(weights, tmp_path):
+    whole = read_weights(weights)
+    write_model(tmp_path / "half", whole, half=True)
+    write_model(tmp_path / "whole", whole)
+    sizes = [(tmp_path / name / "params.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.5 * sizes[1] + 4_000  # the names weigh the same
+    half = flat(read_model(tmp_path / "half").params)
+    for name, array in flat(whole.params).items():
+        assert half[name].dtype == np.float32
+        # 11 bits, and below float16's normal numbers the step of the smallest
+        np.testing.assert_allclose(half[name], array, rtol=2**-11, atol=2**-25)
+
+
+def test_numbers_that_float16_cannot_hold_are_refused(tmp_path):
+    model = Model({}, {"a": {"kernel": np.full((1, 1), 7e4, np.float32)}})
+    with pytest.raises(ModelError, match="a/kernel has numbers above 65504"):
+        write_model(tmp_path / "model", model, half=True)
+    assert not (tmp_path / "model").exists()
