@@ -6,7 +6,7 @@
     by_eigen()             whether they are
     run_in_order()         the parts of a program one after the other
     give_back_freed_memory()    what lies free now goes back to the system, once
-    model()                what the processor calls itself, for records
+    model(), cores()       what the processor calls itself, and how many of its cores are ours, for records
 
 XLA reads its flags once: call them before the first computation. Importing the package changes nothing.
 """
@@ -107,6 +107,11 @@ def give_back_freed_memory() -> bool:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except (OSError, TypeError, AttributeError):
         return False
+
+
+def cores() -> int:
+    """The cores that this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def model() -> str:

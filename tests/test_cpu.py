@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from restore_jax.cpu import convolve_by_eigen, keep_freed_memory, model, run_in_order
+from restore_jax.cpu import convolve_by_eigen, cores, keep_freed_memory, model, run_in_order
 
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 PROGRAM = """
@@ -142,3 +142,14 @@ def test_the_processor_has_a_name():
     assert said
     assert said == said.strip()
     assert "\n" not in said
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not give cores to processes")
+def test_cores_are_those_of_the_process():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, [min(before)])
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert cores() == len(before)

@@ -108,7 +108,8 @@ def environment() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     devices = jax.devices()
-    on_cpu = f" ({os.cpu_count()} cores, {cpu.model()})" if devices[0].platform == "cpu" else ""
+    n = cpu.cores()
+    on_cpu = f" ({n} core{'' if n == 1 else 's'}, {cpu.model()})" if devices[0].platform == "cpu" else ""
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),

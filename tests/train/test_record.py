@@ -1,7 +1,6 @@
 """What a run was made with and how it ended, and the table of runs that is read from it."""
 
 import json
-import os
 import subprocess
 
 import jax
@@ -28,7 +27,7 @@ def make(folder, label="a", rate=1e-3, rows=((8, 2.0, 20.0), (16, 1.0, 25.0), (3
 def test_it_says_what_a_run_was_made_with(tmp_path):
     said = environment()
     assert {"jax", "flax", "optax", "orbax-checkpoint", "grain", "restore_jax"} <= set(said["versions"])
-    assert said["devices"] == f"{jax.device_count()} cpu ({os.cpu_count()} cores, {cpu.model()})"
+    assert said["devices"] == f"{jax.device_count()} cpu ({cpu.cores()} core{'s' * (cpu.cores() > 1)}, {cpu.model()})"
     assert "host" not in json.dumps(list(said)).lower()
 
 
