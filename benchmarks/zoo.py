@@ -4,8 +4,9 @@
 
 The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster and
 Set14, damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
-as it was given. Models that take steps are measured with fewer too, "NAME (evaluations)". Rows are kept in
-outputs/zoo/NAME as they are made; a second run goes on where the first stopped.
+as it was given. A prior paints the 70 % of the pixels that are missing, and is told which. Models that take steps are
+measured with fewer too, "NAME (evaluations)". Rows are kept in outputs/zoo/NAME as they are made; a second run goes
+on where the first stopped.
 """
 
 import argparse
@@ -13,21 +14,24 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 from tqdm import tqdm
 
 from benchmarks.record import ROOT
 from experiments import results
 from restore_jax import zoo
-from restore_jax.core import Restorer
+from restore_jax.core import Keys, Observation, Restorer
 from restore_jax.cpu import prepare
 from restore_jax.data.sets.standard import NoSet
-from restore_jax.evaluate.demo import PRIOR
+from restore_jax.evaluate.demo import MISSING, PRIOR, zero_shot
 from restore_jax.evaluate.protocol import Protocol
 from restore_jax.evaluate.sheet import Column, measure
 from restore_jax.evaluate.standard import standard
+from restore_jax.infer.around import Around
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
 from restore_jax.methods.model import Model, read_model
@@ -43,22 +47,39 @@ TASKS = {
 WILD = ("McMaster", "Set14")  # for tasks that have no standard degradation
 GIVEN = "as given"
 FEWER = (2, 4)  # steps of a solver
+MULTIPLE = 8  # what a prior's network divides sides by
 
 
 def columns(model: Model, data: Path) -> list[Column]:
     """What a model is measured on; sets that are not in the folder are left out and said."""
     found = []
-    for name, degradation in TASKS.get(model.task, [(name, f"{model.task} wild") for name in WILD]):
+    wild = [("Set5", "inpaint-70")] if model.task == PRIOR else [(name, f"{model.task} wild") for name in WILD]
+    for name, degradation in TASKS.get(model.task, wild):
         try:
             if model.task in TASKS:
                 protocol = standard(name, degradation, str(data))
+            elif model.task == PRIOR:
+                photographs = {"name": "data.sets.standard.Standard", "set": name, "root": str(data)}
+                protocol = Protocol(photographs, MISSING, multiple=MULTIPLE)
             else:
                 photographs = {"name": "data.sets.standard.Standard", "set": name, "root": str(data)}
                 protocol = Protocol(photographs, model.degrade, multiple=model.scale)
-            found.append(Column(name, degradation, protocol))
+            found.append(Column(name, degradation, protocol, told=model.task == PRIOR))
         except NoSet as error:
             print(f"{name} is left out: {str(error).splitlines()[0]}", file=sys.stderr)
     return found
+
+
+class Whole(Around):
+    """A restorer of whole pictures, compiled for each size."""
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return jax.jit(lambda key, obs: self.restorer(key, obs))
+
+    def __call__(self, key: Keys, obs: Observation) -> Any:
+        """The restored batch."""
+        return self._compiled(key, obs)
 
 
 def paced(name: str, restorer: Any) -> Iterator[tuple[str, Restorer]]:
@@ -85,9 +106,10 @@ def main() -> int:
     work: list[tuple[str, Restorer, list[Column]]] = []
     for name in args.models:
         model = read_model(zoo.FOLDER / name)
-        if model.task == PRIOR:
-            continue  # measured by `experiments.zero_shot`
         found = columns(model, args.data)
+        if model.task == PRIOR:
+            work.append((name, Whole(zero_shot(load(name))), found))
+            continue
         work += [(said, restorer, found) for said, restorer in paced(name, load(name))]
         if model.task not in TASKS:
             work.append((GIVEN, Cubic(model.scale), found))
@@ -99,7 +121,7 @@ def main() -> int:
             out = ROOT / "outputs" / "zoo" / re.sub(r"\W+", "_", name)
             bar.set_postfix_str(name)
             if found:
-                measure(Tile(restorer), name, found, out, bar.update)
+                measure(restorer if isinstance(restorer, Whole) else Tile(restorer), name, found, out, bar.update)
                 files.append(str(out / "results.json"))
     return results.main(["--add", *files] if files else [])
 

@@ -65,9 +65,7 @@ def demonstrate(name: str | Path, x: Float[np.ndarray, "h w 3"], seed: int = 0) 
     model = read_model(located(name))
     if model.task != PRIOR and not model.degrade:
         raise ModelError(f"{name} does not say what damage it mends: `restore-jax pack` writes models that do.")
-    restorer: Restorer = load(name)
-    if model.task == PRIOR:
-        restorer = ZeroShot(restorer.method, restorer.params, _sampler(restorer.sampler))
+    restorer: Restorer = zero_shot(load(name)) if model.task == PRIOR else load(name)
     key_damage, key = jax.random.split(jax.random.key(seed))
     obs = build(MISSING if model.task == PRIOR else model.degrade)(key_damage, jnp.asarray(x, jnp.float32))
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], obs)
@@ -83,10 +81,11 @@ def demonstrate(name: str | Path, x: Float[np.ndarray, "h w 3"], seed: int = 0) 
     return Shown(label, visible(obs.y), x_hat, before, after, restorer.nfe, seconds)
 
 
-def _sampler(own: Any) -> Any:
-    if isinstance(own, Consistency):
-        return Cm4ir(sigmas=LEVELS)
-    return Guided(Ode(Ancestral(), Karras(sigma_min=0.005, sigma_max=5.0), STEPS), (Ddnm(),))
+def zero_shot(prior: Any) -> ZeroShot:
+    """A prior behind whatever operator an observation has: by CM4IR for a consistency function, by DDNM for others."""
+    ddnm = Guided(Ode(Ancestral(), Karras(sigma_min=0.005, sigma_max=5.0), STEPS), (Ddnm(),))
+    sampler: Any = Cm4ir(sigmas=LEVELS) if isinstance(prior.sampler, Consistency) else ddnm
+    return ZeroShot(prior.method, prior.params, sampler)
 
 
 def sheet(shown: Sequence[Shown], x: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "p q 3"]:

@@ -44,11 +44,15 @@ PATCH_PX = 96  # of NIQE
 
 @dataclass(frozen=True)
 class Column:
-    """A set under a degradation, by name, and the protocol that they make."""
+    """A set under a degradation, by name, and the protocol that they make.
+
+    With `told`, a restorer is given the operator and the noise level too, as zero-shot samplers must be.
+    """
 
     set: str
     degradation: str
     protocol: Protocol
+    told: bool = False
 
 
 def measure(
@@ -75,7 +79,7 @@ def measure(
         for i, (name, _, _) in enumerate(column.protocol.cases):
             place = _place({**alike, "picture": name})
             if place not in known:
-                known[place] = {**alike, "picture": name, **_picture(restorer, column.protocol, i)}
+                known[place] = {**alike, "picture": name, **_picture(restorer, column, i)}
                 with journal.open("a") as lines:
                     lines.write(json.dumps(known[place]) + "\n")
             rows[-1].append(known[place])
@@ -125,10 +129,12 @@ def write_json(path: Path, page: Any) -> None:
 # ---------------------------------------------------------------------------------------------
 
 
-def _picture(restorer: Restorer, protocol: Protocol, i: int) -> Row:
+def _picture(restorer: Restorer, column: Column, i: int) -> Row:
+    protocol = column.protocol
     name, obs, x = protocol.cases[i]
     key = jax.random.fold_in(jax.random.key(protocol.seed + 1), i)  # as `evaluate.run`
-    shown = Observation(y=obs.y[None])  # what a user has, y alone
+    known = obs if column.told else Observation(y=obs.y)  # what a user has, y alone
+    shown = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], known)
     x_hat, seconds = _timed(restorer, key, shown)
     if x_hat.shape != x.shape:
         raise ValueError(

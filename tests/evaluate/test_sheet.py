@@ -107,3 +107,21 @@ def test_niqe_of_a_picture_is_that_of_its_whole_patches(monkeypatch):
 def test_an_answer_of_another_size_is_refused(tmp_path):
     with pytest.raises(ValueError, match="does its scale fit"):
         measure(Cubic(2), "x2", [COLUMN], tmp_path)
+
+
+def test_only_who_is_told_gets_the_operator(tmp_path):
+    given = []
+
+    class Listens:
+        scale, draws, nfe = 1, 0, 1
+
+        def __call__(self, key, obs):
+            given.append((obs.operator is not None, obs.y.shape[0]))
+            return obs.y
+
+    mask = {"name": "degrade.mask.RandomPixels", "keep": 0.5}
+    protocol = Protocol(PROTOCOL.photographs, mask, multiple=8)
+    for told in (False, True):
+        given.clear()
+        measure(Listens(), "net", [Column("heldout", "missing", protocol, told)], tmp_path / str(told))
+        assert set(given) == {(told, 1)}
