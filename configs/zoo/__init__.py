@@ -58,7 +58,7 @@ def recipe(photographs: str, **fields: object) -> ConfigDict:
     """The fields that the recipes share, with `fields` on top."""
     shared = {
         "train_set": {"name": "data.sets.folder.Folder", "path": photographs or "photographs"},
-        "batch_size": 16,
+        "batch_size": 4,  # of so few images, many steps learn more than calm ones
         "optim": {"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 2_000},
         "ema_half_life_images": 2_000,
         "log_every_images": 1_600,
@@ -72,20 +72,21 @@ def of_photographs(config: ConfigDict, photographs: str, images: int) -> ConfigD
     """A recipe for the embedded photographs as one for a folder of them, and for longer."""
     with config.unlocked():
         config.train_set = ConfigDict({"name": "data.sets.folder.Folder", "path": photographs or "photographs"})
-    config.images, config.batch_size = images, 16
+    config.images, config.batch_size = images, 8
     config.ema_half_life_images = 2_000
     config.log_every_images, config.checkpoint_every_images, config.preview_every_images = 1_600, 8_000, 16_000
     config.optim.warmup_images = 2_000
     return config
 
 
-def super_resolution(photographs: str, scale: int, images: int) -> ConfigDict:
+def super_resolution(photographs: str, scale: int, images: int, batch_size: int = 4) -> ConfigDict:
     """The recipe of `sr2` and `sr4`: crops that are 40 pixels before they are enlarged."""
     net = {"name": "nets.span.SPAN", "width": 32, "blocks": 6, "scale": scale, "deploy": True}
     return recipe(
         photographs,
         label=f"sr{scale}",
         images=images,
+        batch_size=batch_size,
         crop_px=40 * scale,
         degrade={"name": "degrade.downsample.Downsample", "scale": scale},
         method=regression(net, "Direct", scale),

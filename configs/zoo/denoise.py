@@ -25,6 +25,7 @@ def get_config(photographs: str = "") -> ConfigDict:
         photographs,
         label="denoise",
         images=48_000,
+        batch_size=16,
         crop_px=80,
         degrade={"name": "degrade.noise.Gaussian", "std": (0.0, 75 / 255)},
         method=regression(NET, "Residual"),

@@ -12,5 +12,5 @@ from configs.zoo import of_photographs
 
 def get_config(photographs: str = "") -> ConfigDict:
     config = of_photographs(prior_consistency.get_config(), photographs, images=8_000)
-    config.method.target.stage_steps = 160  # as many stages as in the short run
+    config.method.target.stage_steps = 320  # as many stages as in the short run
     return config
