@@ -79,15 +79,18 @@ def of_photographs(config: ConfigDict, photographs: str, images: int) -> ConfigD
     return config
 
 
-def super_resolution(photographs: str, scale: int, images: int, batch_size: int = 4) -> ConfigDict:
-    """The recipe of `sr2` and `sr4`: crops that are 40 pixels before they are enlarged."""
-    net = {"name": "nets.span.SPAN", "width": 32, "blocks": 6, "scale": scale, "deploy": True}
+def super_resolution(photographs: str, scale: int, images: int) -> ConfigDict:
+    """The recipe of the models that enlarge: crops that are 32 pixels before they are.
+
+    A net at the size of y that corrects what cubic interpolation makes of y: it begins where that ends.
+    """
+    net = {"name": "nets.unet.UNet", "width": 40, "multipliers": (1,), "blocks": 6, "patch": scale, "embed": 0}
     return recipe(
         photographs,
         label=f"sr{scale}",
         images=images,
-        batch_size=batch_size,
-        crop_px=40 * scale,
+        batch_size=8,
+        crop_px=32 * scale,
         degrade={"name": "degrade.downsample.Downsample", "scale": scale},
-        method=regression(net, "Direct", scale),
+        method=regression(net, "Residual", scale),
     )

@@ -9,4 +9,4 @@ from configs.zoo import super_resolution
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    return super_resolution(photographs, 4, images=84_000, batch_size=16)
+    return super_resolution(photographs, 4, images=56_000)
