@@ -2,22 +2,16 @@
 
 python -m experiments.train --config configs/zoo/denoise.py:PHOTOGRAPHS --workdir outputs/zoo/denoise
 
-Half the resolution is enough for most of the net: at the first level of four it has a single block, and its widest
-part sees an eighth of the pixels of each side.
+A U-Net that begins at half the resolution, with four pixels' colours in each place; it is local, so that a photograph
+is restored in tiles, exactly. After 3,200 crops it was 1.9 dB ahead of a NAFNet of as many parameters, whose blocks
+begin as nothing and take their time.
 """
 
 from ml_collections import ConfigDict
 
 from configs.zoo import recipe, regression
 
-NET = {
-    "name": "nets.nafnet.NAFNet",
-    "width": 24,
-    "enc_blocks": (1, 1, 2),
-    "middle_blocks": 2,
-    "dec_blocks": (1, 1, 1),
-    "attention": False,  # a photograph is restored in tiles, exactly
-}
+NET = {"name": "nets.unet.UNet", "width": 48, "multipliers": (1, 2, 2), "blocks": 1, "patch": 2, "embed": 0}
 
 
 def get_config(photographs: str = "") -> ConfigDict:
@@ -25,7 +19,6 @@ def get_config(photographs: str = "") -> ConfigDict:
         photographs,
         label="denoise",
         images=48_000,
-        batch_size=16,
         crop_px=80,
         degrade={"name": "degrade.noise.Gaussian", "std": (0.0, 75 / 255)},
         method=regression(NET, "Residual"),
