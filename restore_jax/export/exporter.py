@@ -204,7 +204,8 @@ def export(
     written, pictures, halves, kept = graphs if recipe.to == "coreml" else eight, None, (), recipe.keep_float32 or ()
     if recipe.to == "coreml" and recipe.precision != "fp32" and recipe.keep_float32 is None:
         source = photographs(recipe.calibration)
-        kept = tuple(dict.fromkeys(name for graph in graphs.values() for name in loud(graph, source)))
+        found = (loud(graph, eight[name], source) for name, graph in graphs.items())
+        kept = tuple(dict.fromkeys(name for one in found for name in one))
     if recipe.precision.startswith("int"):
         # What is replayed to replace its kernels has been traced by then.
         written = {name: fused(graph) for name, graph in written.items()} if recipe.to == "tflite" else written
@@ -230,13 +231,16 @@ def export(
     return Exported(path, recipe, eight, halves, kept)
 
 
-def loud(graph: Graph, source: Any) -> tuple[str, ...]:
-    """What overflows in 16 bits of the package of `graph`, by name, on photographs: none where nothing in JAX does."""
+def loud(graph: Graph, shown: Graph, source: Any) -> tuple[str, ...]:
+    """The arrays of the package of `graph`, by name, that 16 bits cannot hold on photographs; none if none in JAX.
+
+    `shown` is the same graph as the package takes its pictures: itself, or in 8 bits.
+    """
     if not overflows(ranges(graph, calibration(graph, source))):
         return ()
     with tempfile.TemporaryDirectory(prefix="loud.") as folder:
-        package = to_coreml(graph, Path(folder) / "net.mlpackage")
-        return CoreMLModel(package).loud(calibration(graph, source))
+        package = to_coreml(graph, Path(folder) / "net.mlpackage", images=shown is not graph)
+        return CoreMLModel(package).loud(calibration(shown, source))
 
 
 def default(to: str) -> str:

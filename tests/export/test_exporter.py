@@ -140,3 +140,25 @@ def test_a_run_says_where_it_comes_from(tmp_path, monkeypatch):
     assert json.loads(texts["protocol"])["degrade"] == config["degrade"]
     assert set(texts) >= {"version", "license", "short_description"}
     assert all(isinstance(text, str) for text in texts.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*invalid escape sequence")
+@pytest.mark.parametrize("uint8", [False, True])
+def test_core_ml_keeps_32_bits_where_photographs_overflow_in_16(uint8, tmp_path):
+    """A kernel of 1e6 before one of 1e-6, as published nets have them: nothing is asked for, and nothing is lost."""
+    pytest.importorskip("coremltools", reason='needs pip install "restore-jax[export]"')
+    net = {"name": "nets.dncnn.DnCNN", "width": 4, "depth": 3}
+    method = build({**DIFFUSION, **PLAIN, "net": net, "sampler": ONCE})
+    x, rng = jnp.zeros((1, 8, 8, 3)), np.random.default_rng(0)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), Observation(y=x), x)
+    params = jax.tree.map(lambda p: jnp.float32(0.1 * rng.standard_normal(p.shape)), shapes)
+    for name, scale in (("conv0", 1e6), ("conv2", 1e-6)):
+        params[name] = {**params[name], "kernel": scale * params[name]["kernel"]}
+    recipe = Recipe("coreml", ((16, 16),), "fp16", uint8=uint8)
+    written = export(method.restorer(params), recipe, tmp_path / "net.mlpackage")
+    assert written.kept
+    (row,) = written.check()
+    if uint8:
+        assert row["max_diff"] <= 2 / 255
+    else:
+        assert row["agrees"]
