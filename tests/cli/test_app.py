@@ -9,13 +9,15 @@ import urllib.request
 
 import pytest
 
+from restore_jax import zoo
 from restore_jax.cli import main
+from restore_jax.evaluate.demo import PRIOR
+from restore_jax.methods.model import read_model
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give at least one --model"),
         (["--model", "nowhere"], "nowhere is no model"),
         (["--model", "MODEL", "--max-mb", "0"], "Limits.max_mb must be above 0, not 0.0"),
         (["--model", "MODEL", "--max-megapixels", "-1"], "Limits.max_megapixels must be above 0"),
@@ -27,6 +29,19 @@ def test_mistakes_end_in_one_line(model, capsys, arguments, said):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_without_a_model_all_that_are_shipped_are_offered(monkeypatch, capsys):
+    """But for priors, which restore nothing by themselves."""
+    pytest.importorskip("uvicorn", reason='the extra "app" is not installed')
+
+    def offered(models, limits, hosts):
+        raise ValueError(" ".join(models))
+
+    monkeypatch.setattr("restore_jax.app.server.app", offered)
+    assert main(["app", "--port", "0"]) == 1
+    said = capsys.readouterr().err.split()
+    assert {name for name in zoo.names() if read_model(zoo.FOLDER / name).task != PRIOR} <= set(said)
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette.applications"])
