@@ -2,8 +2,8 @@
 
     python -m benchmarks.zoo [--data ../shared/data/eval] [--models denoise sr4]
 
-The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster and
-Set14, damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
+The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster,
+damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
 as it was given. A prior paints the 70 % of the pixels that are missing, and is told which. Models that take steps are
 measured with fewer too, "NAME (evaluations)". Rows are kept in outputs/zoo/NAME as they are made; a second run goes
 on where the first stopped.
@@ -44,7 +44,7 @@ TASKS = {
     **{task: [(name, "bicubic-x2") for name in ENLARGED] for task in ("sr2", "mobile")},
     "sr4": [(name, "bicubic-x4") for name in ENLARGED],
 }
-WILD = ("McMaster", "Set14")  # for tasks that have no standard degradation
+WILD = ("McMaster",)  # for tasks that have no standard degradation
 GIVEN = "as given"
 FEWER = (2, 4)  # steps of a solver
 MULTIPLE = 8  # what a prior's network divides sides by

@@ -23,7 +23,7 @@ def test_export_stablehlo(workdir, tmp_path, capsys):
     [
         (["--size", "16"], "size must read like 256x256"),
         (["--to", "onnx", "--precision", "fp16"], "Recipe.precision for onnx"),
-        (["--calibrate", "photos"], "goes with --precision int8-"),
+        (["--calibrate", "photos"], "goes with precisions that look at photographs"),
         (["--size", "16x17"], "The next are 16x16 and 16x18"),
     ],
 )
