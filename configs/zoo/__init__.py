@@ -58,7 +58,7 @@ def recipe(photographs: str, **fields: object) -> ConfigDict:
     """The fields that the recipes share, with `fields` on top."""
     shared = {
         "train_set": {"name": "data.sets.folder.Folder", "path": photographs or "photographs"},
-        "batch_size": 4,  # of so few images, many steps learn more than calm ones
+        "batch_size": 4,  # the budget is small: many steps of few crops
         "optim": {"name": "train.optim.AdamW", "rate": 1e-3, "warmup_images": 2_000},
         "ema_half_life_images": 2_000,
         "log_every_images": 1_600,
