@@ -58,12 +58,10 @@ def columns(model: Model, data: Path) -> list[Column]:
         try:
             if model.task in TASKS:
                 protocol = standard(name, degradation, str(data))
-            elif model.task == PRIOR:
-                photographs = {"name": "data.sets.standard.Standard", "set": name, "root": str(data)}
-                protocol = Protocol(photographs, MISSING, multiple=MULTIPLE)
             else:
+                degrade, multiple = (MISSING, MULTIPLE) if model.task == PRIOR else (model.degrade, model.scale)
                 photographs = {"name": "data.sets.standard.Standard", "set": name, "root": str(data)}
-                protocol = Protocol(photographs, model.degrade, multiple=model.scale)
+                protocol = Protocol(photographs, degrade, multiple=multiple)
             found.append(Column(name, degradation, protocol, told=model.task == PRIOR))
         except NoSet as error:
             print(f"{name} is left out: {str(error).splitlines()[0]}", file=sys.stderr)

@@ -142,8 +142,8 @@ def operators(content: bytes) -> list[str]:
 def beyond_float16(content: bytes) -> tuple[str, ...]:
     """The convolutions and products, by what they answer, whose weights float16 cannot hold to its own precision.
 
-    Rounding to 11 bits changes weights by 2.8e-4 of their size (root mean squares), ten times less than what counts
-    here. Below 6e-5 float16 has fewer bits: to 1e-7 it knows one.
+    Rounding to 11 bits changes weights by 2.8e-4 of their size (root mean squares), a quarter of what counts here.
+    Below 6e-5 float16 has fewer bits: to 1e-7 it knows one.
     """
     model, names = flatbuffer(content), iter(operators(content))
     found = []
