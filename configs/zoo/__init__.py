@@ -68,11 +68,11 @@ def recipe(photographs: str, **fields: object) -> ConfigDict:
     return run(**{**shared, **fields})
 
 
-def of_photographs(config: ConfigDict, photographs: str, images: int) -> ConfigDict:
+def of_photographs(config: ConfigDict, label: str, photographs: str, images: int) -> ConfigDict:
     """A recipe for the embedded photographs as one for a folder of them, and for longer."""
     with config.unlocked():
         config.train_set = ConfigDict({"name": "data.sets.folder.Folder", "path": photographs or "photographs"})
-    config.images, config.batch_size = images, 8
+    config.label, config.images, config.batch_size = label, images, 8
     config.ema_half_life_images = 2_000
     config.log_every_images, config.checkpoint_every_images, config.preview_every_images = 1_600, 8_000, 16_000
     config.optim.warmup_images = 2_000

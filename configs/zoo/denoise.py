@@ -1,4 +1,4 @@
-"""Blind denoising of colour photographs: Gaussian noise of any level up to 75/255.
+"""Blind denoising of colour photographs: Gaussian noise of any level up to 75/255, or a sensor's.
 
 python -m experiments.train --config configs/zoo/denoise.py:PHOTOGRAPHS --workdir outputs/zoo/denoise
 
@@ -13,6 +13,16 @@ from configs.zoo import recipe, regression
 
 NET = {"name": "nets.unet.UNet", "width": 48, "multipliers": (1, 2, 2), "blocks": 1, "patch": 2, "embed": 0}
 
+# One crop in four has the noise of light and of readout, whose level goes with the brightness.
+NOISE = {
+    "name": "degrade.choice.Choice",
+    "options": (
+        {"name": "degrade.noise.Gaussian", "std": (0.0, 75 / 255)},
+        {"name": "degrade.noise.PoissonGaussian", "shot": (0.0, 0.05), "read": (0.0, 0.1)},
+    ),
+    "weights": (0.75, 0.25),
+}
+
 
 def get_config(photographs: str = "") -> ConfigDict:
     return recipe(
@@ -20,6 +30,6 @@ def get_config(photographs: str = "") -> ConfigDict:
         label="denoise",
         images=48_000,
         crop_px=80,
-        degrade={"name": "degrade.noise.Gaussian", "std": (0.0, 75 / 255)},
+        degrade=NOISE,
         method=regression(NET, "Residual"),
     )

@@ -12,8 +12,8 @@ from configs.zoo.photo_teacher import snapshots
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = snapshots(of_photographs(consistency.get_config(), photographs, images=12_000))
-    config.method.target.stage_steps = 480  # as many stages as in the short run
+    config = snapshots(of_photographs(consistency.get_config(), "photo_student", photographs, images=20_000))
+    config.method.target.stage_steps = 400  # stage 3 for as large a part as in the short run
     config.method.target.b *= 2  # 1 / sigma
     config.method.sampler.sigmas = (0.5, 0.05)
     return config

@@ -23,7 +23,7 @@ def snapshots(config: ConfigDict) -> ConfigDict:
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = snapshots(of_photographs(diffusion.get_config(), photographs, images=30_000))
+    config = snapshots(of_photographs(diffusion.get_config(), "photo_teacher", photographs, images=50_000))
     config.method.target.sigma_data = SIGMA_DATA
     config.method.sampler.schedule.sigma_max /= 2
     return config

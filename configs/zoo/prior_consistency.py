@@ -11,6 +11,6 @@ from configs.zoo import of_photographs
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = of_photographs(prior_consistency.get_config(), photographs, images=8_000)
-    config.method.target.stage_steps = 320  # as many stages as in the short run
+    config = of_photographs(prior_consistency.get_config(), "prior_consistency", photographs, images=12_000)
+    config.method.target.stage_steps = 240  # stage 4 for as large a part as in the short run
     return config
