@@ -18,7 +18,7 @@ NOISE = {
     "name": "degrade.choice.Choice",
     "options": (
         {"name": "degrade.noise.Gaussian", "std": (0.0, 75 / 255)},
-        {"name": "degrade.noise.PoissonGaussian", "shot": (0.0, 0.05), "read": (0.0, 0.1)},
+        {"name": "degrade.noise.SignalDependent", "shot": (0.0, 0.05), "read": (0.0, 0.1)},
     ),
     "weights": (0.75, 0.25),
 }

@@ -15,6 +15,7 @@ from restore_jax.degrade.noise import (
     Quantise,
     SensorNoise,
     ShotRead,
+    SignalDependent,
     Speckle,
     Stripe,
 )
@@ -59,6 +60,19 @@ def test_photons_are_counted():
     np.testing.assert_allclose(electrons, np.rint(electrons), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shot", "read"), [(0.01, 0.02), (0.1, 0.0), (0.0, 0.05)])
+def test_signal_dependent_noise_has_the_mean_and_variance_of_counted_light(shot, read):
+    """At each level: mean x, variance v = shot x + read^2 of m normals, which is known to v sqrt(2 / m)."""
+    obs, slope = observe(SignalDependent(shot=shot, read=read))
+    y = np.asarray(obs.y, np.float64)
+    m = y[:, 0].size
+    for row, level in enumerate(LEVELS):
+        v = shot * level + read**2
+        assert abs(y[:, row].mean() - level) <= 5 * np.sqrt(v / m) + 1e-6
+        assert abs(y[:, row].var() - v) <= 5 * v * np.sqrt(2 / m) + 1e-9
+    np.testing.assert_array_equal(slope, np.ones(slope.shape))
+
+
 def test_without_shot_it_is_pure_gaussian():
     """Of m samples the third moment is 0 +- sqrt(15 / m), the fourth 3 +- sqrt(96 / m)."""
     obs, _ = observe(PoissonGaussian(shot=0.0, read=0.05))
@@ -68,9 +82,10 @@ def test_without_shot_it_is_pure_gaussian():
     assert abs(np.mean(z**4) - 3) < 5 * np.sqrt(96 / z.size)
 
 
-def test_noise_std_is_estimated_from_y():
+@pytest.mark.parametrize("noise", [PoissonGaussian, SignalDependent])
+def test_noise_std_is_estimated_from_y(noise):
     """What a restorer can know: the formula with y in place of x, and no light below 0. Three roundings."""
-    obs, _ = observe(PoissonGaussian(shot=0.01, read=0.02))
+    obs, _ = observe(noise(shot=0.01, read=0.02))
     y = np.asarray(obs.y, np.float64)
     assert y.min() < 0
     np.testing.assert_allclose(obs.noise_std, np.sqrt(0.01 * np.maximum(y, 0) + 0.02**2), rtol=4e-7)
@@ -110,6 +125,7 @@ def test_zero_is_noiseless(key):
         (lambda: Gaussian(std=-0.1), "Gaussian.std"),
         (lambda: PoissonGaussian(shot=-1.0), "PoissonGaussian.shot"),
         (lambda: PoissonGaussian(read=(0.2, 0.1)), "PoissonGaussian.read"),
+        (lambda: SignalDependent(shot=-1.0), "SignalDependent.shot"),
         (lambda: Speckle(std=-0.1), "Speckle.std"),
         (lambda: Stripe(std=-0.1), "Stripe.std"),
         (lambda: DarkFrame(current=-0.1), "DarkFrame.current"),
