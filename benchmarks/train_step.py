@@ -26,7 +26,8 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from benchmarks.nets import ROUNDS, THREADS, compiled, interleaved, must_agree
+from benchmarks.nets import compiled
+from benchmarks.side_by_side import ROUNDS, THREADS, interleaved, must_agree
 from restore_jax.build import build
 from restore_jax.cpu import prepare
 from restore_jax.nets.torch_weights import recognise

