@@ -39,6 +39,12 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
 
+        self.refine = None
+        if net.refine:
+            sides = (2 * net.out_channels, net.refine, net.refine, net.out_channels)
+            layers = [nn.Conv2d(c, d, 3, padding=1) for c, d in itertools.pairwise(sides)]
+            self.refine = nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.SiLU(), layers[2])
+
         def blocks(c):
             return nn.ModuleList(ResBlock(c, net.embed) for _ in range(net.blocks))
 
@@ -71,7 +77,8 @@ class UNet(nn.Module):
         for level in reversed(range(len(skips))):
             h = self.join[level](torch.cat([self.expand[level](h), skips[level]], dim=1))
             h = through(self.up[level], h)
-        return self.shuffle(self.head(functional.silu(h)))
+        h = self.shuffle(self.head(functional.silu(h)))
+        return h if self.refine is None else h + self.refine(torch.cat([x, h], dim=1))
 
 
 def twin(net) -> nn.Module:

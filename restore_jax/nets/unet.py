@@ -46,7 +46,11 @@ class UNet(nn.Module):
     `until` makes it a flow map's: it listens to a second number too, the level it is to jump to, which is the first
     where it is not told (the plain denoiser). That part starts at zero, so that a fresh flow map is the diffusion net
     with the same parameters otherwise; parameters without that part, a diffusion teacher's, serve the plain denoiser.
-    Cost a pixel: about `sum_l 18 blocks (2 - [l is last]) (width multipliers[l])^2 / (patch^2 4^l)` multiply-adds.
+    `refine` > 0 adds to what comes out what three convolutions of that many channels make of it and of what came in,
+    pixel by pixel of the picture: pixels that were unfolded are otherwise each a filter of its own, and what a rival
+    asks for, texture, then shows their grid. That part starts at zero, as above.
+    Cost a pixel: about `sum_l 18 blocks (2 - [l is last]) (width multipliers[l])^2 / (patch^2 4^l)` multiply-adds, and
+    about `9 refine (refine + c + 2 out_channels)`.
     """
 
     width: int = 48
@@ -57,6 +61,7 @@ class UNet(nn.Module):
     out_channels: int = 3
     dtype: Any = None
     until: bool = False
+    refine: int = 0
 
     scale = 1
     local = True
@@ -72,7 +77,7 @@ class UNet(nn.Module):
         levels = len(self.multipliers)
         cells = [self.patch * 2**level for level in range(levels)]
         convs = [4 * self.blocks if level < levels - 1 else 2 * self.blocks for level in range(levels)]
-        ends = 2 * self.patch  # the first and the last convolution
+        ends = 2 * self.patch + 3 * bool(self.refine)  # the first and the last convolutions
         return ends + sum(n * cell for n, cell in zip(convs, cells)) + self.factor - 1
 
     @nn.compact
@@ -111,7 +116,17 @@ class UNet(nn.Module):
 
         out = self.out_channels * self.patch**2
         h = Conv(out, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(jax.nn.silu(h))
-        return pixel_shuffle(h, self.patch)[:, :height, :width].astype(x.dtype)
+        h = pixel_shuffle(h, self.patch)
+        if self.refine:
+            h = h + self._refined(jnp.concatenate([x, h.astype(x.dtype)], axis=-1))
+        return h[:, :height, :width].astype(x.dtype)
+
+    def _refined(self, h: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
+        """What is added at the size of the picture."""
+        for k in range(2):
+            h = jax.nn.silu(Conv(self.refine, (3, 3), dtype=self.dtype, name=f"refine{k}")(h))
+        zeros = nn.initializers.zeros
+        return Conv(self.out_channels, (3, 3), kernel_init=zeros, dtype=self.dtype, name="refine2")(h)
 
     def _embedding(self, c_noise: Float[Array, " b"] | Float[Array, "b 2"]) -> Float[Array, "b e"] | None:
         """What the blocks hear of one level, or of two."""
@@ -137,11 +152,12 @@ EXAMPLES = (
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1, 2), "blocks": 1, "patch": 1, "embed": 8},
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1, 1, 2), "blocks": 1, "patch": 2, "embed": 0},
     {"name": "nets.unet.UNet", "width": 8, "multipliers": (1,), "blocks": 1, "patch": 1, "embed": 8, "until": True},
+    {"name": "nets.unet.UNet", "width": 8, "multipliers": (1,), "blocks": 1, "patch": 4, "embed": 0, "refine": 8},
 )
 
 
 def _from_torch(w: Weights) -> tuple[dict, dict]:
-    """The names `stem`, `down.L.N`, `reduce.L`, `expand.L.0`, `join.L`, `up.L.N`, `head` of the layers here.
+    """The names `stem`, `down.L.N`, `reduce.L`, `expand.L.0`, `join.L`, `up.L.N`, `head`, `refine.N`, by layer.
 
     The number `patch`, which no shape tells from a picture of more channels, is a tensor of its own.
     """
@@ -160,6 +176,7 @@ def _from_torch(w: Weights) -> tuple[dict, dict]:
         "embed": embed,
         "out_channels": w.shape("head.weight")[0] // patch**2,
         "until": "until.0.weight" in w,
+        "refine": w.shape("refine.0.weight")[0] if "refine.0.weight" in w else 0,
     }
 
     def block(name: str) -> dict:
@@ -170,6 +187,8 @@ def _from_torch(w: Weights) -> tuple[dict, dict]:
     for listener in ("noise", "until"):
         if f"{listener}.0.weight" in w:
             params[listener] = {f"Dense_{n}": w.dense(f"{listener}.{2 * n}") for n in (0, 1)}
+    if spec["refine"]:
+        params |= {f"refine{k}": w.conv(f"refine.{2 * k}") for k in range(3)}
     for level in range(levels):
         params |= {f"down{level}_{i}": block(f"down.{level}.{i}") for i in range(blocks)}
     for level in range(levels - 1):

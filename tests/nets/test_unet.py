@@ -71,6 +71,24 @@ def test_the_cost_is_what_the_docstring_says(key):
     assert 0.85 < counted / sum(blocks) < 1.25
 
 
+def test_refinement_starts_as_nothing_and_then_sees_both_what_came_in_and_what_comes_out(key):
+    """A net's parameters serve the refined one, and change nothing; with the last kernel moved both matter."""
+    plain, refined = (UNet(**SMALL, multipliers=(1,), patch=4, refine=n) for n in (0, 6))
+    x = jax.random.normal(key, (1, 8, 8, 3))
+    params = jax.jit(plain.init)(key, x)["params"]
+    params["head"]["kernel"] = 0.3 * jax.random.normal(key, params["head"]["kernel"].shape)
+    added = {k: v for k, v in jax.jit(refined.init)(key, x)["params"].items() if k.startswith("refine")}
+    assert set(added) == {"refine0", "refine1", "refine2"}
+    said = refined.apply({"params": {**params, **added}}, x)
+    np.testing.assert_array_equal(said, plain.apply({"params": params}, x))
+    added["refine2"]["kernel"] = jnp.ones_like(added["refine2"]["kernel"])
+    delta = refined.apply({"params": {**params, **added}}, x) - said
+    assert jnp.abs(delta).max() > 1e-3
+    first = added["refine0"]
+    deaf = {**added, "refine0": {**first, "kernel": first["kernel"].at[:, :, :3].set(0.0)}}
+    assert jnp.abs(refined.apply({"params": {**params, **deaf}}, x) - said - delta).max() > 1e-3
+
+
 # ------------------------------------------------------------------------------- the second level
 
 
