@@ -17,7 +17,7 @@ def get_config(photographs: str = "") -> ConfigDict:
     return recipe(
         photographs,
         label="photo",
-        images=40_000,
+        images=30_000,
         crop_px=80,
         degrade=SNAPSHOT,
         method=regression(NET, "Residual"),

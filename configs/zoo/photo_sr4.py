@@ -10,7 +10,7 @@ from configs.zoo import SNAPSHOT, super_resolution
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = super_resolution(photographs, 4, images=24_000)
+    config = super_resolution(photographs, 4, images=18_000)
     with config.unlocked():
         config.method.net.refine = (
             16  # the rival of the GAN that starts here would bring out the grid of unfolded pixels

@@ -1,19 +1,36 @@
-"""Blind repair in one evaluation or two: easy consistency tuning of `configs/zoo/photo_teacher.py`.
+"""Blind repair in one evaluation or two that looks real: adversarial tuning of `configs/zoo/photo_consistency.py`.
 
 python -m experiments.train --config configs/zoo/photo_student.py:PHOTOGRAPHS --workdir outputs/zoo/photo_student \\
-    --config.start outputs/zoo/photo_teacher
+    --config.start outputs/zoo/photo_consistency
+
+The consistency function stays one, and each of its answers is to look like the photograph: in pixels, in features, and
+to the rival of `configs/zoo/photo_sr4_gan.py`. The levels are higher than the diffusion's, for it is asked from there.
 """
 
 from ml_collections import ConfigDict
 
-from configs import consistency
-from configs.zoo import of_photographs
-from configs.zoo.photo_teacher import snapshots
+from configs.zoo import photo_consistency
+from configs.zoo.photo_sr4_gan import LOSSES, RIVAL
+
+RATE = {"name": "train.optim.AdamW", "rate": 3e-4, "final": 0.1}
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = snapshots(of_photographs(consistency.get_config(), "photo_student", photographs, images=20_000))
-    config.method.target.stage_steps = 400  # stage 3 for as large a part as in the short run
-    config.method.target.b *= 2  # 1 / sigma
-    config.method.sampler.sigmas = (0.5, 0.05)
+    config = photo_consistency.get_config(photographs)
+    student = config.method
+    student.target.stage_steps = 1  # at once where the tuning ended
+    student.target.levels.mean = -1.2
+    method = {
+        "name": "methods.adversarial.AdversarialConsistency",
+        "generator": student,
+        "losses": LOSSES,
+        "rival": RIVAL,
+    }
+    players = {"generator": RATE, "discriminator": RATE | {"rate": 1e-3}}
+    with config.unlocked():
+        config.method = ConfigDict(method)
+        config.optim = ConfigDict({"name": "train.optim.Players", "optims": players})
+    config.label, config.images = "photo_student", 9_000
+    config.ema_half_life_images = 1_000
+    config.log_every_images, config.checkpoint_every_images = 400, 2_000
     return config

@@ -10,4 +10,4 @@ from configs.zoo import of_photographs
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    return of_photographs(prior.get_config(), "prior", photographs, images=36_000)
+    return of_photographs(prior.get_config(), "prior", photographs, images=24_000)

@@ -1,6 +1,7 @@
 """A second opinion: any target, and a discriminator that x_hat must pass for a photograph.
 
     L = mean(weight metric(x_hat, target)) + rival.weight G(rival)        the generator's
+        + sum_k weight_k mean metric_k(x_hat, x)                          near the photograph itself
         + D(rival) + penalties                                            the discriminator's
 
 with x_hat the generator's answer to its target's question, and G and D the two sides of `methods.rival.Rival`, of
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Keys, Observation, PyTree, Restorer, Sampler, TrainState, split
+from restore_jax.methods.gan import Term
 from restore_jax.methods.regression import Regression, lift
 from restore_jax.methods.rival import Rival, adopt_players
 
@@ -24,7 +26,8 @@ class AdversarialConsistency:
     """`generator`'s regression, and a rival's opinion; `params` are {"generator", "discriminator"}.
 
     Whatever the target asks and holds up (consistency, a clean photograph), x_hat answers, and the rival judges: so a
-    trained consistency student is tuned to look real, from `config.start` = its run.
+    trained consistency student is tuned to look real, from `config.start` = its run. `losses` hold it to the photograph
+    too, whatever the target is: a rival alone, and a student that is held to its own answers, may drift from it.
 
     Reference: with consistency, Kim et al. 2024, "Consistency trajectory models", section 3; the losses are those
     that `methods.rivalry` and `methods.rival` cite.
@@ -32,6 +35,7 @@ class AdversarialConsistency:
 
     generator: Regression
     rival: Rival
+    losses: tuple[Term, ...] = ()
 
     def init(self, key: Key[Array, ""], obs: Observation, x: Float[Array, "b h w c"]) -> PyTree:
         """Fresh parameters of both players."""
@@ -57,8 +61,12 @@ class AdversarialConsistency:
         distance = learner.metric(x_hat, said.target)
         contest = self.rival.contest(params["discriminator"], x, x_hat, obs, key_rival)
         generator = jnp.mean(said.weight * distance) + contest.generator
-        logged = {"distance": jnp.mean(distance), "generator": generator, **contest.logged}
-        return generator + contest.discriminator, logged
+        logged = {"distance": jnp.mean(distance)}
+        for term in self.losses:
+            near = jnp.mean(term.metric(x_hat, x))
+            logged[type(term.metric).__name__.lower()] = near
+            generator = generator + term.weight * near
+        return generator + contest.discriminator, logged | {"generator": generator, **contest.logged}
 
     def restorer(self, params: PyTree, sampler: Sampler | None = None) -> Restorer:
         """The generator, restoring through its own sampler or another."""

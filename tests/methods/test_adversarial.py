@@ -14,9 +14,10 @@ from restore_jax.diffusion.precondition import Residual
 from restore_jax.diffusion.sampler import Consistency
 from restore_jax.methods import adversarial, rival
 from restore_jax.methods.adversarial import AdversarialConsistency
+from restore_jax.methods.gan import Term
 from restore_jax.methods.regression import Regression
 from restore_jax.methods.rival import Rival
-from restore_jax.metrics.pixel import Mse
+from restore_jax.metrics.pixel import Charbonnier, Mse
 from restore_jax.targets.clean import Clean
 
 ULP = np.finfo(np.float32).eps
@@ -95,6 +96,19 @@ def test_the_loss_by_hand(key, weight, r1):
     np.testing.assert_allclose(logged["discriminator"], hinges, rtol=100 * ULP)
     np.testing.assert_allclose(logged["told_apart"], real.mean() - fake.mean(), rtol=1000 * ULP)
     np.testing.assert_allclose(loss, generator + hinges + penalty, rtol=100 * ULP)
+
+
+def test_what_holds_x_hat_to_the_photograph_is_added_by_its_weight(key):
+    params, state, obs, x = case(key)
+    near = replace(method(weight=0.1), losses=(Term(Charbonnier(eps=0.1), 0.5), Term(Mse(), 2.0)))
+    _, logged = jax.jit(near.loss)(params, state, obs, x, key)
+    generator, *_ = by_hand(params, obs, x, 0.1, 0.0)
+    y, (w, b) = np.asarray(obs.y, np.float64), numbers(params["generator"])
+    error = (y + (y - 0.5) @ w + b - np.asarray(x, np.float64)) ** 2
+    rough = np.mean(np.sqrt(error + 0.1**2) - 0.1)
+    np.testing.assert_allclose(logged["charbonnier"], rough, rtol=100 * ULP)
+    np.testing.assert_allclose(logged["mse"], error.mean(), rtol=100 * ULP)
+    np.testing.assert_allclose(logged["generator"], generator + 0.5 * rough + 2.0 * error.mean(), rtol=100 * ULP)
 
 
 def test_each_player_has_its_own_gradient_and_one_that_leaks_is_found(key, monkeypatch):
