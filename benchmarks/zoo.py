@@ -1,6 +1,8 @@
 """The shipped models on standard sets, by task: rows for results/zoo.json, and from all of its rows docs/results.md.
 
-    python -m benchmarks.zoo [--data ../shared/data/eval] [--models denoise sr4]
+    python -m benchmarks.zoo [--data ../shared/data/eval] [--models denoise outputs/models/photo_teacher]
+
+A model is one that is shipped, by its name, or a folder that `restore-jax pack` wrote.
 
 The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster,
 damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
@@ -34,7 +36,7 @@ from restore_jax.evaluate.standard import standard
 from restore_jax.infer.around import Around
 from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
-from restore_jax.methods.model import Model, read_model
+from restore_jax.methods.model import Model, located, read_model
 from restore_jax.methods.regression import Cubic
 
 ENLARGED = ("Set5", "Set14", "BSD100")
@@ -98,17 +100,17 @@ def main() -> int:
     """Measures what is not measured yet, and writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/eval", metavar="FOLDER")
-    parser.add_argument("--models", nargs="+", default=zoo.names(), metavar="NAME", help="these; all by default")
+    parser.add_argument("--models", nargs="+", default=zoo.names(), metavar="NAME", help="these; all that are shipped")
     args = parser.parse_args()
     prepare()
     work: list[tuple[str, Restorer, list[Column]]] = []
-    for name in args.models:
-        model = read_model(zoo.FOLDER / name)
+    for given in args.models:
+        model, name = read_model(located(given)), Path(given).name
         found = columns(model, args.data)
         if model.task == PRIOR:
-            work.append((name, Whole(zero_shot(load(name))), found))
+            work.append((name, Whole(zero_shot(load(given))), found))
             continue
-        work += [(said, restorer, found) for said, restorer in paced(name, load(name))]
+        work += [(said, restorer, found) for said, restorer in paced(name, load(given))]
         if model.task not in TASKS:
             work.append((GIVEN, Cubic(model.scale), found))
     files = []
