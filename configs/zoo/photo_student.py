@@ -1,10 +1,12 @@
-"""Blind repair in one evaluation or two that looks real: adversarial tuning of `configs/zoo/photo_consistency.py`.
+"""Blind repair in one evaluation that looks real: adversarial tuning of `configs/zoo/photo_consistency.py`.
 
 python -m experiments.train --config configs/zoo/photo_student.py:PHOTOGRAPHS --workdir outputs/zoo/photo_student \\
     --config.start outputs/zoo/photo_consistency
 
 The consistency function stays one, and each of its answers is to look like the photograph: in pixels, in features, and
-to the rival of `configs/zoo/photo_sr4_gan.py`. The levels are higher than the diffusion's, for it is asked from there.
+to the rival of `configs/zoo/photo_sr4_gan.py`. The levels are higher than the diffusion's, for it is asked from there:
+after 6,000 crops one answer was as near by features as the regression's, and a second, at a low level, made it worse.
+The shipped one did this twice: `--config.start outputs/zoo/photo_student` into another folder.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +21,8 @@ def get_config(photographs: str = "") -> ConfigDict:
     config = photo_consistency.get_config(photographs)
     student = config.method
     student.target.stage_steps = 1  # at once where the tuning ended
-    student.target.levels.mean = -1.2
+    student.target.levels.mean = -0.9
+    student.sampler.sigmas = (0.5,)
     method = {
         "name": "methods.adversarial.AdversarialConsistency",
         "generator": student,
