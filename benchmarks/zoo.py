@@ -55,7 +55,7 @@ MULTIPLE = 8  # what a prior's network divides sides by
 def columns(model: Model, data: Path) -> list[Column]:
     """What a model is measured on; sets that are not in the folder are left out and said."""
     found = []
-    wild = [("Set5", "inpaint-70")] if model.task == PRIOR else [(name, f"{model.task} wild") for name in WILD]
+    wild = [("Set5", "inpaint-70")] if model.task == PRIOR else [(name, f"{model.task}-wild") for name in WILD]
     for name, degradation in TASKS.get(model.task, wild):
         try:
             if model.task in TASKS:
