@@ -56,8 +56,10 @@ class Shown:
         )
 
 
-def demonstrate(name: str | Path, x: Float[np.ndarray, "h w 3"], seed: int = 0) -> Shown:
+def demonstrate(name: str | Path, x: Float[np.ndarray, "h w 3"], seed: int = 1) -> Shown:
     """The model on x, damaged as its card says; PSNR beside that of y brought to the size of x.
+
+    `seed` draws the damage; the default's is some of each kind (a blind denoiser may also be given next to no noise).
 
     Raises:
         ModelError: the folder holds no model, or one that does not say what it mends.
