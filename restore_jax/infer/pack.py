@@ -4,15 +4,13 @@ model = pack("outputs/zoo/denoise", task="denoise", licence="CC0-1.0")
 write_model("restore_jax/zoo/denoise", model)
 """
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from restore_jax import __version__
 from restore_jax.build import build, spec_of
-from restore_jax.methods.model import UNKNOWN, Model, ModelError, is_model, located, read_model
-from restore_jax.train.checkpoint import CheckpointError, read
+from restore_jax.methods.model import UNKNOWN, Model
+from restore_jax.train.checkpoint import read
+from restore_jax.train.lineage import trained
 from restore_jax.train.record import table
 
 POINTS = 40  # of a curve
@@ -39,7 +37,7 @@ def pack(
     if "net" not in spec:
         raise ValueError(f"{workdir} trained a {spec['name']}, which has no single net to pack.")
     provenance = {
-        **_trained(Path(workdir), config, step),
+        **trained(Path(workdir), config, step),
         "source": source,
         "licence": licence,
         "credits": credits,
@@ -47,39 +45,6 @@ def pack(
     }
     degrade = spec_of(build(config["degrade"], "config.degrade"))
     return Model(spec, params, 3, provenance, task, degrade=degrade, curve=_curve(Path(workdir)))
-
-
-def _trained(workdir: Path, config: dict[str, Any], step: int) -> dict[str, str]:
-    path = workdir / "run.json"
-    record = json.loads(path.read_text()) if path.exists() else {}
-    begun = record["starts"][-1] if record.get("starts") else {}
-    return {
-        "config": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12],
-        "commit": begun.get("commit") or UNKNOWN,
-        "images": str(step * config["batch_size"]),
-        "crop_px": str(config["crop_px"]),
-        "seconds": f"{record.get('seconds', 0.0):.0f}",
-        "devices": begun.get("devices") or UNKNOWN,
-        "date": str(begun.get("time", UNKNOWN))[:10],
-        **_before(config.get("start", "")),
-    }
-
-
-def _before(start: str) -> dict[str, str]:
-    """What a run started from: its name, and the images and seconds of it and of what it started from in turn."""
-    if not start:
-        return {}
-    path = located(start)
-    try:
-        if is_model(path):
-            said = read_model(path).provenance
-        else:
-            config, _, step = read(path)
-            said = _trained(path, config, step)
-    except (CheckpointError, ModelError):  # it is not kept any more
-        return {"start": path.name}
-    total = {name: int(said.get(name, 0)) + int(said.get(f"start_{name}", 0)) for name in ("images", "seconds")}
-    return {"start": path.name, **{f"start_{name}": str(number) for name, number in total.items()}}
 
 
 def _curve(workdir: Path) -> tuple[tuple[int, float], ...]:

@@ -21,6 +21,7 @@ from restore_jax.train.parts import Parts
 from restore_jax.train.preview import Preview
 from restore_jax.train.processes import agree, is_writer
 from restore_jax.train.profile import Profile
+from restore_jax.train.lineage import seen_before
 from restore_jax.train.record import Record
 from restore_jax.train.rollback import Diverged, Rollbacks
 from restore_jax.train.spikes import SpikeLog
@@ -71,7 +72,7 @@ class _Run:
             if step >= config.steps:
                 return parts.parallel.whole(state)
             checkpoints.room_for(state)
-            self.record.start()
+            self.record.start(lambda: seen_before(self.config.start))
             self.spikes.resume(step, self.rollbacks.count)
             self.preview, rates = Preview(config, parts.method, parts.degrade), parts.rates()
             log = parts.log(self.workdir, step, self.writes)

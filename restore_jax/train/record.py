@@ -1,6 +1,7 @@
 """What a run was made with, how far it came, and what other runs beside it did.
 
-    workdir/run.json    state, steps, images, seconds, and for each start: time, command, commit, versions, devices
+    workdir/run.json    state, steps, images, seconds, and for each start: time, command, commit, versions, devices;
+                        what was seen before by what it started from (`train.lineage`)
 
 `images` and `seconds` grow at each checkpoint, compilation left out; the host's name is not written down.
 """
@@ -13,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +62,13 @@ class Record:
             if self._lock is not None:
                 self._lock.close()
 
-    def start(self) -> None:
-        """Writes down that, and with what, the run is made from here."""
+    def start(self, before: Callable[[], dict[str, str]] = dict) -> None:
+        """Writes down that, and with what, the run is made from here; at the first start, what was `before` it."""
         if self.writes:
             known = _json(self.path)
             starts = [*known.get("starts", []), environment()]
-            self.content = {"images": 0, "seconds": 0.0, **known, "state": "running", "starts": starts}
+            fresh = {"images": 0, "seconds": 0.0} | ({} if known else {"before": before()})
+            self.content = {**fresh, **known, "state": "running", "starts": starts}
             self.content.pop("error", None)
             self._write()
 

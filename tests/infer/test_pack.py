@@ -39,7 +39,7 @@ def test_it_says_where_it_came_from(workdir):
 
 
 def test_what_was_seen_before_is_counted(workdir, tmp_path):
-    """From a run, then from the model of that: images add up, and a start that is gone is still named."""
+    """From a run, then from the model of that: images add up, whatever becomes of the start."""
     train(tiny_config(images=12, start=str(workdir)), tmp_path / "second")
     second = pack(tmp_path / "second")
     assert (second.provenance["images"], second.provenance["start_images"]) == ("12", "8")
@@ -47,8 +47,10 @@ def test_what_was_seen_before_is_counted(workdir, tmp_path):
     train(tiny_config(images=4, start=str(tmp_path / "model")), tmp_path / "third")
     said = pack(tmp_path / "third").provenance
     assert (said["start"], said["images"], said["start_images"]) == ("model", "4", "20")
+    write_model(tmp_path / "model", pack(tmp_path / "third"))  # in place of what the third started from
+    assert pack(tmp_path / "third").provenance == said
     shutil.rmtree(tmp_path / "model")
-    assert pack(tmp_path / "third").provenance["start"] == "model"
+    assert pack(tmp_path / "third").provenance == said
 
 
 def test_it_says_what_it_mends_and_how_it_learned(workdir, tmp_path):
