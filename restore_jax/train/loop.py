@@ -17,11 +17,11 @@ from restore_jax.train import integrity
 from restore_jax.train.checkpoint import Checkpoints
 from restore_jax.train.config import Config
 from restore_jax.train.feed import Feed
+from restore_jax.train.lineage import seen_before
 from restore_jax.train.parts import Parts
 from restore_jax.train.preview import Preview
 from restore_jax.train.processes import agree, is_writer
 from restore_jax.train.profile import Profile
-from restore_jax.train.lineage import seen_before
 from restore_jax.train.record import Record
 from restore_jax.train.rollback import Diverged, Rollbacks
 from restore_jax.train.spikes import SpikeLog

@@ -47,9 +47,9 @@ def test_what_was_seen_before_is_counted(workdir, tmp_path):
     train(tiny_config(images=4, start=str(tmp_path / "model")), tmp_path / "third")
     said = pack(tmp_path / "third").provenance
     assert (said["start"], said["images"], said["start_images"]) == ("model", "4", "20")
-    write_model(tmp_path / "model", pack(tmp_path / "third"))  # in place of what the third started from
-    assert pack(tmp_path / "third").provenance == said
     shutil.rmtree(tmp_path / "model")
+    assert pack(tmp_path / "third").provenance == said
+    write_model(tmp_path / "model", pack(tmp_path / "third"))  # another by the same name
     assert pack(tmp_path / "third").provenance == said
 
 
