@@ -20,10 +20,9 @@ from jaxtyping import Float, UInt8
 from restore_jax.build import build
 from restore_jax.core import Observation, Restorer
 from restore_jax.diffusion.posterior.cm4ir import Cm4ir
-from restore_jax.diffusion.posterior.ddnm import Ddnm
-from restore_jax.diffusion.sampler import Consistency, Guided, Ode
+from restore_jax.diffusion.posterior.ddrm import Ddrm
+from restore_jax.diffusion.sampler import Consistency, Ode
 from restore_jax.diffusion.schedule import Karras
-from restore_jax.diffusion.solver import Ancestral
 from restore_jax.evaluate.figure import panels, visible
 from restore_jax.infer.load import load
 from restore_jax.methods.model import ModelError, located, read_model
@@ -84,9 +83,9 @@ def demonstrate(name: str | Path, x: Float[np.ndarray, "h w 3"], seed: int = 1) 
 
 
 def zero_shot(prior: Any) -> ZeroShot:
-    """A prior behind whatever operator an observation has: by CM4IR for a consistency function, by DDNM for others."""
-    ddnm = Guided(Ode(Ancestral(), Karras(sigma_min=0.005, sigma_max=5.0), STEPS), (Ddnm(),))
-    sampler: Any = Cm4ir(sigmas=LEVELS) if isinstance(prior.sampler, Consistency) else ddnm
+    """A prior behind whatever operator an observation has: by CM4IR for a consistency function, by DDRM for others."""
+    ddrm = Ode(Ddrm(eta=1.0), Karras(sigma_min=0.005, sigma_max=5.0), STEPS)
+    sampler: Any = Cm4ir(sigmas=LEVELS) if isinstance(prior.sampler, Consistency) else ddrm
     return ZeroShot(prior.method, prior.params, sampler)
 
 
