@@ -1,7 +1,9 @@
 """Noise. Nothing is clipped unless a class says so: an observation may leave [0, 1], as a sensor's does."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +32,26 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class PoissonGaussian:
+class _ShotAndRead:
+    """Two parameters, drawn for each picture, of noise that `_noisy(key, x, shot, read)` puts on it."""
+
+    shot: Parameter = 0.01
+    read: Parameter = 0.02
+    _noisy: ClassVar[Callable[[Key[Array, ""], Array, Array, Array], Observation]]
+
+    def __post_init__(self) -> None:
+        check(self, "shot", 0.0)
+        check(self, "read", 0.0)
+
+    def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
+        """The noisy picture; `noise_std [h, w, c]` is what a restorer can know, estimated from y."""
+        key_shot, key_read, key_noise = jax.random.split(key, 3)
+        shot, read = draw(key_shot, self.shot).astype(x.dtype), draw(key_read, self.read).astype(x.dtype)
+        return self._noisy(key_noise, x, shot, read)
+
+
+@dataclass(frozen=True)
+class PoissonGaussian(_ShotAndRead):
     """`y = shot Poisson(x / shot) + read n`: variance `shot x + read^2`, the noise of a linear sensor.
 
     `shot` is the gain, in units of x for one electron; 0 leaves the read noise alone. The gradient
@@ -41,22 +62,13 @@ class PoissonGaussian:
     single-image raw-data", eq. 1-3.
     """
 
-    shot: Parameter = 0.01
-    read: Parameter = 0.02
-
-    def __post_init__(self) -> None:
-        check(self, "shot", 0.0)
-        check(self, "read", 0.0)
-
-    def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
-        """The noisy picture; `noise_std [h, w, c]` is what a restorer can know, estimated from y."""
-        key_shot, key_read, key_noise = jax.random.split(key, 3)
-        shot, read = draw(key_shot, self.shot).astype(x.dtype), draw(key_read, self.read).astype(x.dtype)
-        return _counted(key_noise, x, shot, read)
+    @staticmethod
+    def _noisy(key: Key[Array, ""], x: Float[Array, "h w c"], shot: Array, read: Array) -> Observation:
+        return _counted(key, x, shot, read)
 
 
 @dataclass(frozen=True)
-class SignalDependent:
+class SignalDependent(_ShotAndRead):
     """`y = x + sqrt(shot max(x, 0) + read^2) n`, n normal: `PoissonGaussian` where electrons are too many to count.
 
     `shot` and `read` are as there, and so are the mean, the variance and what `noise_std` tells. The shape of the
@@ -66,19 +78,10 @@ class SignalDependent:
     Reference: Foi et al. 2008, as above, eq. 4-6 (the heteroskedastic normal approximation).
     """
 
-    shot: Parameter = 0.01
-    read: Parameter = 0.02
-
-    def __post_init__(self) -> None:
-        check(self, "shot", 0.0)
-        check(self, "read", 0.0)
-
-    def __call__(self, key: Key[Array, ""], x: Float[Array, "h w c"]) -> Observation:
-        """The noisy picture; `noise_std [h, w, c]` is what a restorer can know, estimated from y."""
-        key_shot, key_read, key_noise = jax.random.split(key, 3)
-        shot, read = draw(key_shot, self.shot).astype(x.dtype), draw(key_read, self.read).astype(x.dtype)
+    @staticmethod
+    def _noisy(key: Key[Array, ""], x: Float[Array, "h w c"], shot: Array, read: Array) -> Observation:
         std = jax.lax.stop_gradient(jnp.sqrt(shot * jnp.maximum(x, 0.0) + read**2))
-        y = x + std * jax.random.normal(key_noise, x.shape, x.dtype)
+        y = x + std * jax.random.normal(key, x.shape, x.dtype)
         noise_std = jax.lax.stop_gradient(jnp.sqrt(shot * jnp.maximum(y, 0.0) + read**2))
         return Observation(y=y, operator=Identity(in_shape=x.shape), noise_std=noise_std)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from restore_jax.core import Keys, Observation, PyTree, Restorer, Sampler, TrainState, split
-from restore_jax.methods.gan import Term
+from restore_jax.methods.gan import Term, held
 from restore_jax.methods.regression import Regression, lift
 from restore_jax.methods.rival import Rival, adopt_players
 
@@ -60,12 +60,9 @@ class AdversarialConsistency:
         x_hat = learner.evaluate(params["generator"], *said.inputs, obs.with_cond(**said.cond))
         distance = learner.metric(x_hat, said.target)
         contest = self.rival.contest(params["discriminator"], x, x_hat, obs, key_rival)
-        generator = jnp.mean(said.weight * distance) + contest.generator
-        logged = {"distance": jnp.mean(distance)}
-        for term in self.losses:
-            near = jnp.mean(term.metric(x_hat, x))
-            logged[type(term.metric).__name__.lower()] = near
-            generator = generator + term.weight * near
+        near, logged = held(self.losses, x_hat, x)
+        generator = jnp.mean(said.weight * distance) + near + contest.generator
+        logged = {"distance": jnp.mean(distance), **logged}
         return generator + contest.discriminator, logged | {"generator": generator, **contest.logged}
 
     def restorer(self, params: PyTree, sampler: Sampler | None = None) -> Restorer:

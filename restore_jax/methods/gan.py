@@ -40,6 +40,18 @@ class Term:
             raise ValueError(f"Term.weight must be 0 or above, not {self.weight}.")
 
 
+def held(
+    losses: tuple[Term, ...], x_hat: Float[Array, "*b h w c"], x: Float[Array, "*b h w c"]
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """`sum_k weight_k mean metric_k(x_hat, x)`, 0 of none, and each mean under the name of its metric's class."""
+    total, logged = jnp.zeros(()), {}
+    for term in losses:
+        mean = jnp.mean(term.metric(x_hat, x))
+        total = total + term.weight * mean
+        logged[type(term.metric).__name__.lower()] = mean
+    return total, logged
+
+
 @dataclass(frozen=True)
 class Gan:
     """A generator (as `methods.regression.Regression` has it), what it is to be near to, and its rival.
@@ -100,11 +112,8 @@ class Gan:
         question = (obs.cond["image"], jnp.zeros(x.shape[0]), obs)
         x_hat = self.generator.evaluate(params["generator"], *question)
         contest = self.rival.contest(params["discriminator"], x, x_hat, obs, key)
-        generator, logged = contest.generator, {}
-        for term in self.losses:
-            name, distance = type(term.metric).__name__.lower(), jnp.mean(term.metric(x_hat, x))
-            logged[name] = distance
-            generator = generator + term.weight * distance
+        near, logged = held(self.losses, x_hat, x)
+        generator = near + contest.generator
         if self.artifacts:
             average = jax.lax.stop_gradient(self.generator.evaluate(state.ema["generator"], *question))
             where = artifact_map(x_hat, average, x, self.window)
