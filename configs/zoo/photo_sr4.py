@@ -6,15 +6,22 @@ python -m experiments.train --config configs/zoo/photo_sr4.py:PHOTOGRAPHS --work
 
 from ml_collections import ConfigDict
 
-from configs.zoo import SNAPSHOT, super_resolution
+from configs.zoo import CHARBONNIER, SNAPSHOT, super_resolution
+
+# Pixel by pixel, the median of what a picture may have been can differ from it in colour: one took 1/255 of blue.
+NO_CAST = {
+    "name": "metrics.total.Total",
+    "metrics": (CHARBONNIER, {"name": "metrics.colour.Colour"}),
+    "weights": (1.0, 2.0),
+}
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    config = super_resolution(photographs, 4, images=18_000)
+    config = super_resolution(photographs, 4, images=18_000, blocks=9)
     with config.unlocked():
-        config.method.net.refine = (
-            16  # the rival of the GAN that starts here would bring out the grid of unfolded pixels
-        )
+        # The rival of the GAN that starts here would bring out the grid of unfolded pixels.
+        config.method.net.refine = 16
+        config.method.metric = ConfigDict(NO_CAST)
         config.degrade = ConfigDict({**SNAPSHOT, "scale": 4})
     config.label = "photo_sr4"
     return config

@@ -28,6 +28,7 @@ LOSSES = (
         "metric": {"name": "metrics.perceptual.Perceptual", "stages": (1, 2, 4, 6)},
         "weight": 1.0,
     },
+    {"name": "methods.gan.Term", "metric": {"name": "metrics.colour.Colour"}, "weight": 5.0},
 )
 
 
