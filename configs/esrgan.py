@@ -1,4 +1,4 @@
-"""A small ESRGAN: from the net trained for PSNR to one whose pictures have texture, in ten minutes of two cores.
+"""A small ESRGAN: from the net trained for PSNR to one whose pictures have texture, in minutes of one core.
 
 python -m experiments.train --config configs/gan_regression.py --workdir outputs/gan_regression
 python -m experiments.train --config configs/esrgan.py --workdir outputs/esrgan --config.start outputs/gan_regression
@@ -20,9 +20,9 @@ def get_config(arg: str = "") -> ConfigDict:
     del arg
     return run(
         label="esrgan",
-        images=6_400,
+        images=4_000,
         batch_size=8,
-        crop_px=96,
+        crop_px=64,
         degrade=DEGRADE,
         method={
             "name": "methods.gan.Gan",
@@ -59,5 +59,5 @@ def get_config(arg: str = "") -> ConfigDict:
             },
         },
         log_every_images=160,
-        checkpoint_every_images=1_600,
+        checkpoint_every_images=1_000,
     )

@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
         label="gan_regression",
         images=12_000,
         batch_size=8,
-        crop_px=96,
+        crop_px=64,
         degrade=DEGRADE,
         method={
             "name": "methods.regression.Regression",

@@ -4,8 +4,8 @@
 
 Writes results/gan.json, WORKDIR/table.md, WORKDIR/balance.png and WORKDIR/gan.png. Runs that are complete are passed
 over and one that was interrupted goes on, so the same command may be given again. `--minutes` stretches the budget of
-images that `configs/esrgan.py` gives to ten minutes of two quiet cores. A GAN that collapses (`train.guard.Guard`,
-asked as it trains) is stopped, and said to have.
+images of `configs/esrgan.py`: ten are what it takes on one quiet core with the regression before it. A GAN that
+collapses (`train.guard.Guard`, asked as it trains) is stopped, and said to have.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from restore_jax.train.stop import Interrupted
 
 SCALE = gan_regression.SCALE
 TILE_PX, OVERLAP_PX = 64, 16  # of y
-MINUTES = 10.0  # what the budget of configs/esrgan.py takes
+MINUTES = 10.0  # what the budgets of both configs take on one core
 UNTRAINED = tuple(k for k in (0, 1, 2, 3, 4, 5, 6) if k not in esrgan.TRAINED_STAGES)
 SHARES = (0.25, 0.5, 0.75)  # of the way from the regression to the GAN
 MEASURES = METRICS | {"perceptual": Perceptual(), "unseen_stages": Perceptual(stages=UNTRAINED)}
@@ -249,7 +249,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.gan", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True, help="the folder for all runs")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of the GAN's training, on two quiet cores")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of one quiet core, by which the GAN's budget is stretched")
     args = parser.parse_args()
     if args.seeds < 1 or not args.minutes > 0:
         parser.error("--seeds and --minutes are above 0")
