@@ -249,7 +249,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.gan", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True, help="the folder for all runs")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of one quiet core, by which the GAN's budget is stretched")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of one core; stretch the GAN's budget")
     args = parser.parse_args()
     if args.seeds < 1 or not args.minutes > 0:
         parser.error("--seeds and --minutes are above 0")
