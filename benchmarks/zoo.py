@@ -7,7 +7,7 @@ A model is one that is shipped, by its name, or a folder that `restore-jax pack`
 The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster,
 damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
 as it was given. A prior paints the 70 % of the pixels that are missing, and is told which. Models that take steps are
-measured with fewer too, "NAME (evaluations)". Rows are kept in outputs/zoo/NAME as they are made; a second run goes
+measured with other numbers too, "NAME (evaluations)". Rows are kept in outputs/zoo/NAME as they are made; a second run goes
 on where the first stopped.
 """
 
@@ -48,7 +48,7 @@ TASKS = {
 }
 WILD = ("McMaster",)  # for tasks that have no standard degradation
 GIVEN = "as given"
-FEWER = (2, 4)  # steps of a solver
+STEPS = (2, 4, 10)  # of a solver or a bridge, beside its own number
 MULTIPLE = 8  # what a prior's network divides sides by
 
 
@@ -83,17 +83,17 @@ class Whole(Around):
 
 
 def paced(name: str, restorer: Any) -> Iterator[tuple[str, Restorer]]:
-    """The restorer under its name; one that takes steps in fewer of them too, and then with its evaluations behind."""
+    """The restorer under its name; one that takes steps in other numbers too, and then with its evaluations behind."""
     yield name, restorer
     sampler = getattr(restorer, "sampler", None)
-    fewer: list[Any] = []
-    if hasattr(sampler, "n_steps"):
-        fewer = [dataclasses.replace(sampler, n_steps=n) for n in FEWER if n < sampler.n_steps]
+    others: list[Any] = []
+    if getattr(sampler, "n_steps", 1) > 1:
+        others = [dataclasses.replace(sampler, n_steps=n) for n in STEPS if n != sampler.n_steps]
     elif hasattr(sampler, "sigmas"):
-        fewer = [dataclasses.replace(sampler, sigmas=sampler.sigmas[:n]) for n in range(1, len(sampler.sigmas))]
-    for one in fewer:
-        quicker = dataclasses.replace(restorer, sampler=one)
-        yield f"{name} ({quicker.nfe})", quicker
+        others = [dataclasses.replace(sampler, sigmas=sampler.sigmas[:n]) for n in range(1, len(sampler.sigmas))]
+    for one in others:
+        paced = dataclasses.replace(restorer, sampler=one)
+        yield f"{name} ({paced.nfe})", paced
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from configs.zoo import SNAPSHOT, recipe
 from configs.zoo.denoise import NET
 
 KAPPA = 0.02
+STEPS = 4  # each adds texture: ten, against which its student is measured, add more than an eye likes
 BRIDGE = {"name": "diffusion.bridge.ResidualShift", "kappa": KAPPA}
 TOLD = NET | {"embed": 64}
 # residual = 1: the output of the net at y is what the regression's is, in units of x.
@@ -36,7 +37,7 @@ def get_config(photographs: str = "") -> ConfigDict:
             "precondition": AROUND,
             "target": {"name": "targets.bridge.Bridge", "bridge": BRIDGE},
             "metric": {"name": "metrics.pixel.Mse"},
-            "sampler": {"name": "diffusion.bridge.Bridge", "bridge": BRIDGE, "n_steps": 10},
+            "sampler": {"name": "diffusion.bridge.Bridge", "bridge": BRIDGE, "n_steps": STEPS},
         },
     )
     with config.unlocked():
