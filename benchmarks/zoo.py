@@ -7,8 +7,8 @@ A model is one that is shipped, by its name, or a folder that `restore-jax pack`
 The sets are those that papers compare on. A model that mends photographs from the wild is measured on McMaster,
 damaged as its card says ("wild"; the same damage for all models of the task), and beside it stands the picture
 as it was given. A prior paints the 70 % of the pixels that are missing, and is told which. Models that take steps are
-measured with other numbers too, "NAME (evaluations)". Rows are kept in outputs/zoo/NAME as they are made; a second run goes
-on where the first stopped.
+measured with other numbers too, "NAME (evaluations)". Rows are kept in outputs/zoo/NAME as they are made; a second run
+goes on where the first stopped.
 """
 
 import argparse
