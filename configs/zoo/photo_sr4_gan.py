@@ -5,7 +5,7 @@ python -m experiments.train --config configs/zoo/photo_sr4_gan.py:PHOTOGRAPHS --
 
 Losses of `configs/esrgan.py`: pixels, features, and a rival that sees no pairs. The rival sees through a net that was
 trained on ImageNet: in 300 steps of 8 crops the texture it asks for was there, where a patch discriminator of
-`configs/esrgan.py` had only begun.
+`configs/esrgan.py` had only begun. The row of docs/results.md was trained without the colours' part of the loss.
 """
 
 from ml_collections import ConfigDict
