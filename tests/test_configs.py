@@ -35,7 +35,8 @@ SOAKED = {p for p, name in NAMES.items() if name in SLOW or name.startswith("zoo
 def test_a_config_trains_a_step(path):
     raw = get_config(path)
     narrow = {"width": 8, "blocks": 1, "enc_blocks": (1, 1, 1), "middle_blocks": 1}  # the recipe's own net
-    raw.method.net.update({name: value for name, value in narrow.items() if name in raw.method.net})
+    net = raw.method.net if "net" in raw.method else raw.method.generator.net
+    net.update({name: value for name, value in narrow.items() if name in net})
     config = Config.parse(raw)
     method, degrade = build(config.method), build(config.degrade)
     assert isinstance(method, Method)
