@@ -3,7 +3,7 @@
 python -m experiments.train --config configs/zoo/jpeg.py:PHOTOGRAPHS --workdir outputs/zoo/jpeg \\
     --config.start outputs/zoo/denoise
 
-It starts from the denoiser, whose net it has.
+It starts from the denoiser while that has one block a level.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,8 @@
 python -m experiments.train --config configs/zoo/photo.py:PHOTOGRAPHS --workdir outputs/zoo/photo \\
     --config.start outputs/zoo/denoise
 
-It starts from the denoiser, whose net it has: half of what it must learn is there. In the tables of the zoo it is the
-regression beside `photo_teacher` and `photo_student`, which learn the same damage.
+It starts from the denoiser while that has one block a level: half of what it must learn is there. In the tables of the
+zoo it is the regression beside `photo_teacher` and `photo_student`, which learn the same damage.
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,8 @@ python -m experiments.train --config configs/zoo/raw.py:PHOTOGRAPHS --workdir ou
     --config.start outputs/zoo/denoise
 
 The net is given what linear demosaicking makes of the mosaic, white balance done, in the curve of sRGB, and answers in
-that curve (`degrade.raw.Demosaicked`). It is not told the ISO: the noise of every channel is to be seen.
+that curve (`degrade.raw.Demosaicked`). It is not told the ISO: the noise of every channel is to be seen. It starts
+from the denoiser while that has one block a level.
 """
 
 from ml_collections import ConfigDict
