@@ -73,11 +73,19 @@ def test_figures_of_the_same_weights_go_to_the_cards(folder, tmp_path):
                 "schedule": {"name": "diffusion.schedule.Karras"},
                 "n_steps": 9,
             },
-            ["net", "net (3)", "net (7)"],
+            ["net", "net (3)", "net (7)", "net (19)"],
+        ),
+        (
+            {"name": "diffusion.bridge.Bridge", "bridge": {"name": "diffusion.bridge.ResidualShift"}, "n_steps": 4},
+            ["net", "net (2)", "net (10)"],
+        ),
+        (
+            {"name": "diffusion.bridge.Bridge", "bridge": {"name": "diffusion.bridge.ResidualShift"}, "n_steps": 1},
+            ["net"],
         ),
     ],
 )
-def test_what_takes_steps_is_measured_in_fewer_too(sampler, names):
+def test_what_takes_steps_is_measured_in_other_numbers_too(sampler, names):
     found = list(paced("net", build({**METHOD, "sampler": sampler}).restorer({})))
     assert [name for name, _ in found] == names
     assert [restorer.nfe for _, restorer in found[1:]] == [int(name[5:-1]) for name in names[1:]]
