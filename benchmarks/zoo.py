@@ -92,8 +92,8 @@ def paced(name: str, restorer: Any) -> Iterator[tuple[str, Restorer]]:
     elif hasattr(sampler, "sigmas"):
         others = [dataclasses.replace(sampler, sigmas=sampler.sigmas[:n]) for n in range(1, len(sampler.sigmas))]
     for one in others:
-        paced = dataclasses.replace(restorer, sampler=one)
-        yield f"{name} ({paced.nfe})", paced
+        other = dataclasses.replace(restorer, sampler=one)
+        yield f"{name} ({other.nfe})", other
 
 
 def main() -> int:

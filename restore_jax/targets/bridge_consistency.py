@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, each, normal, per_image, split
+from restore_jax.core import Keys, Net, Observation, Supervision, TrainState, each, split
 from restore_jax.diffusion.bridge import Process
 
 
@@ -67,13 +67,9 @@ class BridgeConsistency:
         )
         s = jnp.where(chance < self.at_end, 1.0, jnp.maximum(drawn, 1e-6))
         r = self.earlier(s, state.step)
-        noise = normal(key_noise, x.shape, x.dtype)
-
-        def point(t: Array) -> Array:
-            mean = x + per_image(self.bridge.mean_weight(t), x) * (obs.cond["image"] - x)
-            return mean + per_image(self.bridge.std(t), x) * noise
-
-        return Supervision(inputs=(point(s), s), target=net(state.params, point(r), r, obs), weight=1.0 / (s - r))
+        # One key, so that both points have the same noise.
+        x_s, x_r = (self.bridge.sample(key_noise, x, obs.cond["image"], t) for t in (s, r))
+        return Supervision(inputs=(x_s, s), target=net(state.params, x_r, r, obs), weight=1.0 / (s - r))
 
 
 EXAMPLES = (
