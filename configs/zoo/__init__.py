@@ -79,12 +79,12 @@ def of_photographs(config: ConfigDict, label: str, photographs: str, images: int
     return config
 
 
-def super_resolution(photographs: str, scale: int, images: int) -> ConfigDict:
+def super_resolution(photographs: str, scale: int, images: int, blocks: int = 6) -> ConfigDict:
     """The recipe of the models that enlarge: crops that are 32 pixels before they are.
 
     A net at the size of y that corrects what cubic interpolation makes of y: it begins where that ends.
     """
-    net = {"name": "nets.unet.UNet", "width": 40, "multipliers": (1,), "blocks": 6, "patch": scale, "embed": 0}
+    net = {"name": "nets.unet.UNet", "width": 40, "multipliers": (1,), "blocks": blocks, "patch": scale, "embed": 0}
     return recipe(
         photographs,
         label=f"sr{scale}",

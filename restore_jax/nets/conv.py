@@ -4,14 +4,17 @@
     dx = conv(g, flip(kernel)^T)                      written as another forward convolution
     dkernel = sum over pieces of conv(x^T, g)         pieces of a picture that stay in the cache
 
+A 3x3 kernel between enough channels takes half of the products, value and gradients (`nets.winograd`, `_halved`).
+
 What it costs to leave all this to XLA, on two cores: 46 channels of 128 x 128 pixels take 15.7 ms, and 48 take 5.5.
 (With `cpu.convolve_by_eigen` they do not, and RFDN without zeros takes four fifths of the time.)
 The gradient of a kernel from sixteen pictures of 48 x 48 and 64 channels takes 90 ms in one piece, and 35 in many.
 Inside a loop (`lax.scan` of several training steps, or of parts of a batch) XLA does not bring the two gradients into
 the form that its fast routine takes, and they run forty times slower; here they have that form from the start.
 
-All are exact: the same sums, in another order, and zeros added to them. Nothing of this is done beyond a single CPU,
-nor in a graph that leaves (`layers.depthwise_as`); below 17 channels none are added, which costs more than it saves.
+All others are exact: the same sums, in another order, and zeros added to them. Nothing of this is done beyond a single
+CPU, nor in a graph that leaves (`layers.depthwise_as`); below 17 channels none are added, which costs more than it
+saves.
 """
 
 import functools
@@ -27,10 +30,13 @@ from jaxtyping import Array, Float
 
 from restore_jax.cpu import by_eigen
 from restore_jax.nets.layers import at_least_float32, depthwise_form
+from restore_jax.nets.winograd import TAPS, winograd_conv, winograd_correlate
 
 LANES = 16
 PIECE_PX = 1152  # pixels of which a kernel's gradient is summed at once: half of 48 x 48
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+# From how many channels, and rows, on half of the products are worth the sums that Winograd's form takes for them.
+HALVED_CHANNELS, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 48, 8
 
 
 def filled(channels: int) -> int:
@@ -97,8 +103,23 @@ def _even_padding(kernel: Array, strides: Any, padding: Any, *dilations: Any) ->
 # Two bilinear primitives, as in `layers`, are each other's transposes and so close under differentiation.
 
 
+def _halved(taps: int, rows: int, dtype: Any) -> bool:
+    """Whether Winograd's form may stand for the plain one; of lower precisions its sums would take too much."""
+    return taps == TAPS and rows >= HALVED_ROWS and jnp.finfo(dtype).bits >= 32
+
+
 def _conv(x: Array, kernel: Array, *, pad: int) -> Array:
     """`D(x, kernel)`."""
+    images, (k, _, c, d) = x.reshape(-1, *x.shape[-3:]), kernel.shape
+    # YNNPACK, where it convolves, has a plain form for few channels of the answer, and none along a single row.
+    many = c >= HALVED_CHANNELS and (by_eigen() or d > LANES)
+    if many and _halved(k, images.shape[1] + 2 * pad - k + 1, x.dtype):
+        out = winograd_conv(images, kernel, pad)
+        return out.reshape(*x.shape[:-3], *out.shape[1:])
+    return _plain_conv(x, kernel, pad=pad)
+
+
+def _plain_conv(x: Array, kernel: Array, *, pad: int) -> Array:
     images = x.reshape(-1, *x.shape[-3:])
     out = lax.conv_general_dilated(images, kernel, (1, 1), [(pad, pad)] * 2, dimension_numbers=LAYOUT)
     return out.reshape(*x.shape[:-3], *out.shape[1:])
@@ -107,7 +128,10 @@ def _conv(x: Array, kernel: Array, *, pad: int) -> Array:
 def _correlate(x: Array, g: Array, *, pad: int) -> Array:
     """`C(x, g)`: of each piece, the channels of x are taken for pictures, and g for a kernel as large as the piece."""
     (h, w), dtype = g.shape[-3:-1], x.dtype
+    k = x.shape[-3] + 2 * pad - h + 1
     x, g = (a.reshape(-1, *a.shape[-3:]) for a in at_least_float32(x, g))
+    if min(x.shape[-1], g.shape[-1]) >= HALVED_GRADIENT_CHANNELS and _halved(k, h, dtype):
+        return winograd_correlate(x, g, pad)
     x = jnp.pad(x, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
     more = x.shape[1] - h
     rows = next(n for n in range(max(1, min(h, PIECE_PX // w)), 0, -1) if h % n == 0)
@@ -167,7 +191,7 @@ def _batch_conv(arrays: Any, axes: Any, *, pad: int) -> tuple[Array, int]:
     x, kernel = arrays
     if axes[1] is None:
         return dense_conv_p.bind(jnp.moveaxis(x, axes[0], 0), kernel, pad=pad), 0
-    return jax.vmap(functools.partial(_conv, pad=pad), axes)(x, kernel), 0
+    return jax.vmap(functools.partial(_plain_conv, pad=pad), axes)(x, kernel), 0
 
 
 def _batch_correlate(arrays: Any, axes: Any, *, pad: int) -> tuple[Array, int]:
