@@ -37,6 +37,7 @@ PIECE_PX = 1152  # pixels of which a kernel's gradient is summed at once: half o
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # From how many channels, and rows, on half of the products are worth the sums that Winograd's form takes for them.
 HALVED_CHANNELS, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 48, 8
+HALVED_YNNPACK_PX = 128 * 128
 
 
 def filled(channels: int) -> int:
@@ -111,9 +112,10 @@ def _halved(taps: int, rows: int, dtype: Any) -> bool:
 def _conv(x: Array, kernel: Array, *, pad: int) -> Array:
     """`D(x, kernel)`."""
     images, (k, _, c, d) = x.reshape(-1, *x.shape[-3:]), kernel.shape
-    # YNNPACK, where it convolves, has a plain form for few channels of the answer, and none along a single row.
-    many = c >= HALVED_CHANNELS and (by_eigen() or d > LANES)
-    if many and _halved(k, images.shape[1] + 2 * pad - k + 1, x.dtype):
+    _, h, w, _ = images.shape
+    # YNNPACK, where it convolves, is quick with few channels of the answer, and slow along the rows of large pictures.
+    many = c >= HALVED_CHANNELS and (by_eigen() or (d > LANES and h * w <= HALVED_YNNPACK_PX))
+    if many and _halved(k, h + 2 * pad - k + 1, x.dtype):
         out = winograd_conv(images, kernel, pad)
         return out.reshape(*x.shape[:-3], *out.shape[1:])
     return _plain_conv(x, kernel, pad=pad)
