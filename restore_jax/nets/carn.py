@@ -17,7 +17,7 @@ import numpy as np
 from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
-from restore_jax.nets.conv import Conv, dense_conv
+from restore_jax.nets.conv import LANES, Conv, dense_conv
 from restore_jax.nets.edsr import DIV2K_MEAN, steps_of, steps_reach
 from restore_jax.nets.layers import PointwiseConv, depthwise_form, per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
@@ -29,8 +29,9 @@ SCALES = (2, 3, 4)
 class GroupConv(nn.Module):
     """A 3x3 convolution in `groups` groups of channels that do not mix.
 
-    As one dense convolution a group. A CPU takes one over all, with a kernel that is zero between groups: 64 channels
-    are `groups` times the products of 16, in half of which (`nets.winograd`) its registers are full.
+    As one dense convolution a group. Where a group makes `LANES` channels or fewer, a CPU takes one over all, with a
+    kernel that is zero between groups: `groups` times the products, of which half are left (`nets.winograd`), in full
+    registers.
     """
 
     features: int
@@ -44,7 +45,7 @@ class GroupConv(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if depthwise_form(x) == "shifts":
+        if depthwise_form(x) == "shifts" and self.features // self.groups <= LANES:
             same_group = np.kron(np.eye(self.groups), np.ones((1, 1, shape[2], self.features // self.groups)))
             out = dense_conv(x, jnp.tile(kernel, (1, 1, self.groups, 1)) * same_group.astype(kernel.dtype))
         else:

@@ -36,7 +36,7 @@ LANES = 16
 PIECE_PX = 1152  # pixels of which a kernel's gradient is summed at once: half of 48 x 48
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # From how many channels, and rows, on half of the products are worth the sums that Winograd's form takes for them.
-HALVED_CHANNELS, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 48, 8
+HALVED_CHANNELS, HALVED_CHANNELS_OUT, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 8, 48, 8
 HALVED_YNNPACK_PX = 128 * 128
 
 
@@ -114,7 +114,9 @@ def _conv(x: Array, kernel: Array, *, pad: int) -> Array:
     images, (k, _, c, d) = x.reshape(-1, *x.shape[-3:]), kernel.shape
     _, h, w, _ = images.shape
     # YNNPACK, where it convolves, is quick with few channels of the answer, and slow along the rows of large pictures.
-    many = c >= HALVED_CHANNELS and (by_eigen() or (d > LANES and h * w <= HALVED_YNNPACK_PX))
+    eigen = by_eigen()
+    many = c >= HALVED_CHANNELS and d >= (HALVED_CHANNELS_OUT if eigen else LANES + 1)
+    many = many and (eigen or h * w <= HALVED_YNNPACK_PX)
     if many and _halved(k, h + 2 * pad - k + 1, x.dtype):
         out = winograd_conv(images, kernel, pad)
         return out.reshape(*x.shape[:-3], *out.shape[1:])
