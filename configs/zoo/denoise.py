@@ -5,8 +5,8 @@ python -m experiments.train --config configs/zoo/denoise.py:PHOTOGRAPHS --workdi
 A U-Net that begins at half the resolution, with four pixels' colours in each place; it is local, so that a photograph
 is restored in tiles, exactly. After 3,200 crops it was 1.9 dB ahead of a NAFNet of as many parameters, whose blocks
 begin as nothing and take their time. What is shipped had one block a level (NET,
-`--config.method.net.blocks 1`) for its first 128,000 crops, and so have `jpeg`, `raw` and `photo`, which start from it;
-the second block began as nothing, 44,000 crops ago (`--config.start denoise`).
+`--config.method.net.blocks 1`) for its first 128,000 crops, and so have `raw` and `photo`, which start from it; the
+second block began as nothing, 44,000 crops ago (`--config.start denoise`).
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
 python -m experiments.train --config configs/zoo/jpeg.py:PHOTOGRAPHS --workdir outputs/zoo/jpeg \\
     --config.start outputs/zoo/denoise
 
-It starts from the denoiser while that has one block a level.
+It starts from the denoiser, net and all.
 """
 
 from ml_collections import ConfigDict
@@ -16,8 +16,8 @@ def get_config(photographs: str = "") -> ConfigDict:
     return recipe(
         photographs,
         label="jpeg",
-        images=16_000,
+        images=30_000,
         crop_px=80,
         degrade={"name": "degrade.compress.Jpeg", "quality": (5.0, 95.0)},
-        method=regression(NET, "Residual"),
+        method=regression(NET | {"blocks": 2}, "Residual"),
     )
