@@ -36,7 +36,7 @@ LANES = 16
 PIECE_PX = 1152  # pixels of which a kernel's gradient is summed at once: half of 48 x 48
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # From how many channels, and rows, on half of the products are worth the sums that Winograd's form takes for them.
-HALVED_CHANNELS, HALVED_CHANNELS_OUT, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 8, 48, 8
+HALVED_CHANNELS, HALVED_CHANNELS_OUT, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 8, 32, 8
 HALVED_YNNPACK_PX = 128 * 128
 
 

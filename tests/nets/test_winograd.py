@@ -70,7 +70,7 @@ def test_large_batches_are_added_up_in_pieces(monkeypatch):
     [
         (8, 8, jnp.float32, []),
         (16, 8, jnp.float32, ["conv"]),
-        (48, 8, jnp.float32, ["conv", "correlate"]),
+        (32, 8, jnp.float32, ["conv", "correlate"]),
         (48, 7, jnp.float32, []),
         (48, 8, jnp.bfloat16, []),
     ],
