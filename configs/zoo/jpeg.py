@@ -16,7 +16,7 @@ def get_config(photographs: str = "") -> ConfigDict:
     return recipe(
         photographs,
         label="jpeg",
-        images=30_000,
+        images=24_000,
         crop_px=80,
         degrade={"name": "degrade.compress.Jpeg", "quality": (5.0, 95.0)},
         method=regression(NET | {"blocks": 2}, "Residual"),
