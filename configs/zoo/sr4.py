@@ -12,4 +12,4 @@ from configs.zoo import super_resolution
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    return super_resolution(photographs, 4, images=160_000, blocks=10)
+    return super_resolution(photographs, 4, images=105_000, blocks=10)
