@@ -6,9 +6,9 @@ python -m experiments.train --config configs/zoo/photo_sr4_gan.py:PHOTOGRAPHS --
 Losses of `configs/esrgan.py`: pixels, features, and a rival that sees no pairs. The rival sees through a net that was
 trained on ImageNet: in 300 steps of 8 crops the texture it asks for was there, where a patch discriminator of
 `configs/esrgan.py` had only begun. The row of docs/results.md was trained without the colours' part of the loss, from a
-`photo_sr4` without it. With all features at ten times their weight and the rival at a fifth of its, 20,000 crops from the
-shipped `photo_sr4` were nearer than that by features, 0.840 to 0.867, by drawing a grid of two pixels (NIQE 9.6): what
-the features see first is where they are sampled.
+`photo_sr4` without it. With all features at ten times their weight and the rival at a fifth of its, 20,000 crops from
+the shipped `photo_sr4` were nearer than that by features, 0.840 to 0.867, by drawing a grid of two pixels (NIQE 9.6):
+what the features see first is where they are sampled.
 """
 
 from ml_collections import ConfigDict
