@@ -30,11 +30,10 @@ from jaxtyping import Array, Float
 
 from restore_jax.cpu import by_eigen
 from restore_jax.nets.layers import at_least_float32, depthwise_form
-from restore_jax.nets.winograd import TAPS, winograd_conv, winograd_correlate
+from restore_jax.nets.winograd import LAYOUT, TAPS, winograd_conv, winograd_correlate
 
 LANES = 16
 PIECE_PX = 1152  # pixels of which a kernel's gradient is summed at once: half of 48 x 48
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 # From how many channels, and rows, on half of the products are worth the sums that Winograd's form takes for them.
 HALVED_CHANNELS, HALVED_CHANNELS_OUT, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 8, 32, 8
 HALVED_YNNPACK_PX = 128 * 128
