@@ -19,6 +19,7 @@ from restore_jax.core import Keys, Observation, PyTree, Restorer, Sampler, Train
 from restore_jax.methods.gan import Term, held
 from restore_jax.methods.regression import Regression, lift
 from restore_jax.methods.rival import Rival, adopt_players
+from restore_jax.methods.view import View, shown
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class AdversarialConsistency:
 
     Whatever the target asks and holds up (consistency, a clean photograph), x_hat answers, and the rival judges: so a
     trained consistency student is tuned to look real, from `config.start` = its run. `losses` hold it to the photograph
-    too, whatever the target is: a rival alone, and a student that is held to its own answers, may drift from it.
+    too, whatever the target is: a rival alone, and a student that is held to its own answers, may drift from it. With a
+    `view`, losses and rival see each pair from a place that is drawn anew.
 
     Reference: with consistency, Kim et al. 2024, "Consistency trajectory models", section 3; the losses are those
     that `methods.rivalry` and `methods.rival` cite.
@@ -36,6 +38,7 @@ class AdversarialConsistency:
     generator: Regression
     rival: Rival
     losses: tuple[Term, ...] = ()
+    view: View | None = None
 
     def init(self, key: Key[Array, ""], obs: Observation, x: Float[Array, "b h w c"]) -> PyTree:
         """Fresh parameters of both players."""
@@ -59,8 +62,10 @@ class AdversarialConsistency:
         said = jax.lax.stop_gradient(learner.target(key_target, learner.evaluate, as_one, obs, x))
         x_hat = learner.evaluate(params["generator"], *said.inputs, obs.with_cond(**said.cond))
         distance = learner.metric(x_hat, said.target)
-        contest = self.rival.contest(params["discriminator"], x, x_hat, obs, key_rival)
-        near, logged = held(self.losses, x_hat, x)
+        key_view, key_rival = split(key_rival)
+        seen_hat, seen, seen_obs = shown(self.view, key_view, x_hat, x, obs)
+        contest = self.rival.contest(params["discriminator"], seen, seen_hat, seen_obs, key_rival)
+        near, logged = held(self.losses, seen_hat, seen)
         generator = jnp.mean(said.weight * distance) + near + contest.generator
         logged = {"distance": jnp.mean(distance), **logged}
         return generator + contest.discriminator, logged | {"generator": generator, **contest.logged}

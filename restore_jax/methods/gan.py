@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Key
 from restore_jax.core import Keys, Metric, Observation, PyTree, Restorer, Sampler, TrainState, split
 from restore_jax.methods.regression import Regression, lift
 from restore_jax.methods.rival import Rival, adopt_players
+from restore_jax.methods.view import View, shown
 from restore_jax.metrics.pixel import Charbonnier, same_shape
 from restore_jax.ops.filter import correlate_valid
 from restore_jax.targets.clean import Clean
@@ -79,6 +80,7 @@ class Gan:
     artifacts: float = 0.0
     window: int = 7
     scale: int = 1
+    view: View | None = None
 
     def __post_init__(self) -> None:
         if not self.losses:
@@ -111,8 +113,10 @@ class Gan:
         obs = lift(obs, self.scale)
         question = (obs.cond["image"], jnp.zeros(x.shape[0]), obs)
         x_hat = self.generator.evaluate(params["generator"], *question)
-        contest = self.rival.contest(params["discriminator"], x, x_hat, obs, key)
-        near, logged = held(self.losses, x_hat, x)
+        key_view, key_rival = split(key)
+        seen_hat, seen, seen_obs = shown(self.view, key_view, x_hat, x, obs)
+        contest = self.rival.contest(params["discriminator"], seen, seen_hat, seen_obs, key_rival)
+        near, logged = held(self.losses, seen_hat, seen)
         generator = near + contest.generator
         if self.artifacts:
             average = jax.lax.stop_gradient(self.generator.evaluate(state.ema["generator"], *question))

@@ -17,6 +17,7 @@ from restore_jax.methods.adversarial import AdversarialConsistency
 from restore_jax.methods.gan import Term
 from restore_jax.methods.regression import Regression
 from restore_jax.methods.rival import Rival
+from restore_jax.methods.view import View
 from restore_jax.metrics.pixel import Charbonnier, Mse
 from restore_jax.targets.clean import Clean
 
@@ -96,6 +97,15 @@ def test_the_loss_by_hand(key, weight, r1):
     np.testing.assert_allclose(logged["discriminator"], hinges, rtol=100 * ULP)
     np.testing.assert_allclose(logged["told_apart"], real.mean() - fake.mean(), rtol=1000 * ULP)
     np.testing.assert_allclose(loss, generator + hinges + penalty, rtol=100 * ULP)
+
+
+def test_a_view_changes_no_pixel(key):
+    """As of `tests/methods/test_gan.py`; the hinge is a mean of pixels, and the condition goes with them."""
+    params, state, obs, x = case(key)
+    near = replace(method(weight=0.1), losses=(Term(Mse()),))
+    plain, viewed = (jax.jit(replace(near, view=view).loss)(params, state, obs, x, key)[1] for view in (None, View()))
+    for name in plain:
+        np.testing.assert_allclose(viewed[name], plain[name], rtol=500 * ULP, atol=ULP, err_msg=name)
 
 
 def test_what_holds_x_hat_to_the_photograph_is_added_by_its_weight(key):

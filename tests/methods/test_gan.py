@@ -13,6 +13,7 @@ from restore_jax.methods import gan
 from restore_jax.methods.gan import Gan, Term, artifact_map
 from restore_jax.methods.rival import Rival
 from restore_jax.methods.rivalry import Relativistic
+from restore_jax.methods.view import View
 from restore_jax.metrics.pixel import Charbonnier, Mse
 from tests.methods.test_adversarial import SHAPE, Corrected, Dense, case, numbers
 
@@ -70,6 +71,25 @@ def test_each_player_has_its_own_gradient(key):
     kernel = jax.jit(jax.grad(metrics))(params["generator"]["Dense_0"])["kernel"]
     np.testing.assert_allclose(alone["generator"]["Dense_0"]["kernel"], kernel, rtol=1e-4, atol=1e-6)
     assert np.abs(rivals["generator"]["Dense_0"]["kernel"] - kernel).max() > 1e-3
+
+
+class EvenRows:
+    """A metric with a stride of two: what it sees depends on where it looks from."""
+
+    def __call__(self, x_hat, x):
+        return Mse()(x_hat[:, ::2], x[:, ::2])
+
+
+def test_a_view_moves_what_is_judged_and_changes_no_pixel(key):
+    """The rival here judges a pixel with its condition, so that a place that all are not moved to alike would tell."""
+    params, state, obs, x = case(key)
+    logged = lambda one: jax.jit(one.loss)(params, state, obs, x, key)[1]
+    plain, viewed = logged(method()), logged(method(view=View()))
+    for name in plain:
+        np.testing.assert_allclose(viewed[name], plain[name], rtol=500 * ULP, atol=ULP, err_msg=name)
+    strided = (Term(EvenRows()),)
+    plain, viewed = (logged(method(losses=strided, view=view))["evenrows"] for view in (None, View()))
+    assert abs(plain - viewed) > 0.01 * plain
 
 
 class TestArtifacts:
