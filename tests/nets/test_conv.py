@@ -34,7 +34,7 @@ def both(features, **fields):
     return Conv(features, (3, 3), **fields), nn.Conv(features, (3, 3), **fields)
 
 
-@pytest.mark.parametrize(("c", "d"), [(3, 20), (18, 34)])
+@pytest.mark.parametrize(("c", "d"), [(3, 20), (18, 34), (20, 3), (16, 1)])
 @pytest.mark.parametrize(
     "fields",
     [{}, {"strides": 2, "padding": "VALID"}, {"padding": "VALID"}, {"padding": 2}, {"kernel_dilation": 2}],
