@@ -27,7 +27,7 @@ SCALES = (2, 3, 4)
 
 
 class GroupConv(nn.Module):
-    """A 3x3 convolution in `groups` groups of channels that do not mix.
+    """A 3x3 convolution in `groups` groups of channels that do not mix; of each, `shuffle` x `shuffle` pixels a place.
 
     As one dense convolution a group. Where a group makes `LANES` channels or fewer, a CPU takes one over all, with a
     kernel that is zero between groups: `groups` times the products, of which half are left (`nets.winograd`), in full
@@ -36,22 +36,24 @@ class GroupConv(nn.Module):
 
     features: int
     groups: int
+    shuffle: int = 1
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        """The same size, `features` channels, those of the first group first."""
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b H W d"]:
+        """`features / shuffle^2` channels, those of the first group first, `shuffle` times the size."""
         shape = (3, 3, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if depthwise_form(x) == "shifts" and self.features // self.groups <= LANES:
+        if depthwise_form(x) == "shifts" and self.shuffle == 1 and self.features // self.groups <= LANES:
             same_group = np.kron(np.eye(self.groups), np.ones((1, 1, shape[2], self.features // self.groups)))
             out = dense_conv(x, jnp.tile(kernel, (1, 1, self.groups, 1)) * same_group.astype(kernel.dtype))
-        else:
-            kernels = jnp.split(kernel, self.groups, -1)
-            out = jnp.concatenate([dense_conv(a, k) for a, k in zip(jnp.split(x, self.groups, -1), kernels)], -1)
-        return out + per_channel(bias, out)
+            return out + per_channel(bias, out)
+        # Each group is finished before they are joined: joined first, all would be written twice.
+        groups = zip(*(jnp.split(a, self.groups, -1) for a in (x, kernel, bias)))
+        parts = [dense_conv(part, taps) + per_channel(b, part) for part, taps, b in groups]
+        return jnp.concatenate([pixel_shuffle(part, self.shuffle) for part in parts], -1)
 
 
 class Unit(nn.Module):
@@ -68,7 +70,7 @@ class Unit(nn.Module):
         """The block applied to `x`."""
         c, h = x.shape[-1], x
         for k in (1, 2):
-            h = jax.nn.relu(GroupConv(c, self.groups, self.dtype, name=f"conv{k}")(h))
+            h = jax.nn.relu(GroupConv(c, self.groups, dtype=self.dtype, name=f"conv{k}")(h))
         return jax.nn.relu(x + PointwiseConv(c, dtype=self.dtype, name="conv3")(h))
 
 
@@ -144,9 +146,7 @@ class CARN(nn.Module):
             found.append(Block(self.groups, dtype, name=f"block{k}")(h))
             h = jax.nn.relu(PointwiseConv(self.width, dtype=dtype, name=f"join{k}")(jnp.concatenate(found, -1)))
         for i, r in enumerate(steps):
-            h = jax.nn.relu(GroupConv(self.width * r * r, self.groups, dtype, name=f"up{i}")(h))
-            # A group's channels become a group's pixels: shuffled a group at a time.
-            h = jnp.concatenate([pixel_shuffle(part, r) for part in jnp.split(h, self.groups, -1)], -1)
+            h = jax.nn.relu(GroupConv(self.width * r * r, self.groups, r, dtype, name=f"up{i}")(h))
         out = Conv(self.out_channels, (3, 3), dtype=dtype, name="exit")(h).astype(x.dtype)
         return out + known(self.out_channels)
 
