@@ -4,7 +4,7 @@
     dx = conv(g, flip(kernel)^T)                      written as another forward convolution
     dkernel = sum over pieces of conv(x^T, g)         pieces of a picture that stay in the cache
 
-A 3x3 kernel between enough channels takes half of the products, value and gradients (`nets.winograd`, `_halved`). To
+A 3x3 kernel between enough channels takes half of the products, value and gradients (`nets.winograd`). To
 three colours or one, a picture is projected for all taps by one dot and the answers are shifted and added: a quarter
 of the time, and of the kernel's gradient a fifth (64 channels of 384 x 384 pixels, one core of an AMD EPYC).
 
@@ -31,14 +31,16 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 from restore_jax.cpu import by_eigen
-from restore_jax.nets.layers import at_least_float32, depthwise_form
+from restore_jax.nets.layers import at_least_float32, depthwise_form, divisor
 from restore_jax.nets.winograd import LAYOUT, TAPS, winograd_conv, winograd_correlate
 
 LANES = 16
 PIECE_PX = 1152  # pixels of which a kernel's gradient is summed at once: half of 48 x 48
-# From how many channels, and rows, on half of the products are worth the sums that Winograd's form takes for them.
-HALVED_CHANNELS, HALVED_CHANNELS_OUT, HALVED_GRADIENT_CHANNELS, HALVED_ROWS = 16, 8, 32, 8
-HALVED_YNNPACK_PX = 128 * 128
+# From how many channels, in and out, half of the products are worth the sums that Winograd's form takes for them: where
+# Eigen convolves; where YNNPACK does, which is quick with few channels of the answer, and slow along the rows of large
+# pictures; for the gradient of a kernel.
+HALVED_BY_EIGEN, HALVED_BY_YNNPACK, HALVED_GRADIENT, NEVER = (16, 8), (16, 17), (32, 32), (1 << 30, 1 << 30)
+HALVED_ROWS, HALVED_YNNPACK_PX = 8, 128 * 128
 # Up to how many numbers a pixel, the answer's channels at each tap, it is better to project than to convolve.
 NARROW_SUMS = 36
 
@@ -107,14 +109,15 @@ def _even_padding(kernel: Array, strides: Any, padding: Any, *dilations: Any) ->
 # Two bilinear primitives, as in `layers`, are each other's transposes and so close under differentiation.
 
 
-def _halved(taps: int, rows: int, dtype: Any) -> bool:
-    """Whether Winograd's form may stand for the plain one; of lower precisions its sums would take too much."""
-    return taps == TAPS and rows >= HALVED_ROWS and jnp.finfo(dtype).bits >= 32
+def _form(taps: int, c: int, d: int, rows: int, dtype: Any, least: tuple[int, int]) -> str:
+    """The form of a convolution from c to d channels, or of the gradient of its kernel: narrow, halved or plain.
 
-
-def _narrow(taps: int, c: int, d: int) -> bool:
-    """Whether a convolution from c to d channels is a dot and a sum of shifts."""
-    return taps**2 * d <= NARROW_SUMS and c >= LANES
+    Of precisions below float32 the sums of Winograd's form would take too much.
+    """
+    if taps**2 * d <= NARROW_SUMS and c >= LANES:
+        return "narrow"
+    many = c >= least[0] and d >= least[1] and rows >= HALVED_ROWS
+    return "halved" if many and taps == TAPS and jnp.finfo(dtype).bits >= 32 else "plain"
 
 
 def _shifted(x: Array, u: int, v: int, taps: int, pad: int) -> Array:
@@ -134,9 +137,9 @@ def _narrow_conv(x: Array, kernel: Array, pad: int) -> Array:
     return sum(parts[1:], parts[0]).astype(dtype)
 
 
-def _narrow_correlate(x: Array, g: Array, k: int, pad: int) -> Array:
+def _narrow_correlate(x: Array, g: Array, pad: int) -> Array:
     """`C(x, g)` with few channels of g: `x^T [shift_uv(g)]`, one dot; shifts the other way, so flipped."""
-    c, d = x.shape[-1], g.shape[-1]
+    c, d, k = x.shape[-1], g.shape[-1], x.shape[1] + 2 * pad - g.shape[1] + 1
     shifts = [_shifted(g, u, v, k, k - 1 - pad) for u in reversed(range(k)) for v in reversed(range(k))]
     places = lax.optimization_barrier(jnp.concatenate(shifts, -1)).reshape(-1, k * k * d)
     return (places.T @ x.reshape(-1, c)).reshape(k, k, d, c).swapaxes(-1, -2)
@@ -146,37 +149,32 @@ def _conv(x: Array, kernel: Array, *, pad: int) -> Array:
     """`D(x, kernel)`."""
     images, (k, _, c, d) = x.reshape(-1, *x.shape[-3:]), kernel.shape
     _, h, w, _ = images.shape
-    if _narrow(k, c, d):
-        out = _narrow_conv(images, kernel, pad)
-        return out.reshape(*x.shape[:-3], *out.shape[1:])
-    # YNNPACK, where it convolves, is quick with few channels of the answer, and slow along the rows of large pictures.
-    eigen = by_eigen()
-    many = c >= HALVED_CHANNELS and d >= (HALVED_CHANNELS_OUT if eigen else LANES + 1)
-    many = many and (eigen or h * w <= HALVED_YNNPACK_PX)
-    if many and _halved(k, h + 2 * pad - k + 1, x.dtype):
-        out = winograd_conv(images, kernel, pad)
-        return out.reshape(*x.shape[:-3], *out.shape[1:])
-    return _plain_conv(x, kernel, pad=pad)
-
-
-def _plain_conv(x: Array, kernel: Array, *, pad: int) -> Array:
-    images = x.reshape(-1, *x.shape[-3:])
-    out = lax.conv_general_dilated(images, kernel, (1, 1), [(pad, pad)] * 2, dimension_numbers=LAYOUT)
+    few = HALVED_BY_YNNPACK if h * w <= HALVED_YNNPACK_PX else NEVER
+    form = _form(k, c, d, h + 2 * pad - k + 1, x.dtype, HALVED_BY_EIGEN if by_eigen() else few)
+    out = {"narrow": _narrow_conv, "halved": winograd_conv, "plain": _plain_conv}[form](images, kernel, pad)
     return out.reshape(*x.shape[:-3], *out.shape[1:])
 
 
+def _plain_conv(x: Array, kernel: Array, pad: int) -> Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), [(pad, pad)] * 2, dimension_numbers=LAYOUT)
+
+
 def _correlate(x: Array, g: Array, *, pad: int) -> Array:
-    """`C(x, g)`: of each piece, the channels of x are taken for pictures, and g for a kernel as large as the piece."""
-    (h, w), dtype = g.shape[-3:-1], x.dtype
-    k = x.shape[-3] + 2 * pad - h + 1
+    """`C(x, g)`."""
+    rows, dtype = g.shape[-3], x.dtype
+    k = x.shape[-3] + 2 * pad - rows + 1
     x, g = (a.reshape(-1, *a.shape[-3:]) for a in at_least_float32(x, g))
-    if _narrow(k, x.shape[-1], g.shape[-1]):
-        return _narrow_correlate(x, g, k, pad).astype(dtype)
-    if min(x.shape[-1], g.shape[-1]) >= HALVED_GRADIENT_CHANNELS and _halved(k, h, dtype):
-        return winograd_correlate(x, g, pad)
+    form = _form(k, x.shape[-1], g.shape[-1], rows, dtype, HALVED_GRADIENT)
+    forms = {"narrow": _narrow_correlate, "halved": winograd_correlate, "plain": _plain_correlate}
+    return forms[form](x, g, pad).astype(dtype)
+
+
+def _plain_correlate(x: Array, g: Array, pad: int) -> Array:
+    """Of each piece, the channels of x are taken for pictures, and g for a kernel as large as the piece."""
+    h, w = g.shape[-3:-1]
     x = jnp.pad(x, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
     more = x.shape[1] - h
-    rows = next(n for n in range(max(1, min(h, PIECE_PX // w)), 0, -1) if h % n == 0)
+    rows = divisor(h, PIECE_PX // w)
     bands = h // rows
 
     def add(i: Any, total: Array) -> Array:
@@ -186,7 +184,7 @@ def _correlate(x: Array, g: Array, *, pad: int) -> Array:
         return total + lax.conv_general_dilated(window, kernel, (1, 1), "VALID", dimension_numbers=LAYOUT)
 
     zeros = jnp.zeros((x.shape[-1], more + 1, more + 1, g.shape[-1]), x.dtype)
-    return lax.fori_loop(0, x.shape[0] * bands, add, zeros).transpose(1, 2, 0, 3).astype(dtype)
+    return lax.fori_loop(0, x.shape[0] * bands, add, zeros).transpose(1, 2, 0, 3)
 
 
 def _conv_shape(x: Any, kernel: Any, *, pad: int) -> Any:
@@ -233,7 +231,12 @@ def _batch_conv(arrays: Any, axes: Any, *, pad: int) -> tuple[Array, int]:
     x, kernel = arrays
     if axes[1] is None:
         return dense_conv_p.bind(jnp.moveaxis(x, axes[0], 0), kernel, pad=pad), 0
-    return jax.vmap(functools.partial(_plain_conv, pad=pad), axes)(x, kernel), 0
+
+    def plain(x: Array, kernel: Array) -> Array:
+        out = _plain_conv(x.reshape(-1, *x.shape[-3:]), kernel, pad)
+        return out.reshape(*x.shape[:-3], *out.shape[1:])
+
+    return jax.vmap(plain, axes)(x, kernel), 0
 
 
 def _batch_correlate(arrays: Any, axes: Any, *, pad: int) -> tuple[Array, int]:

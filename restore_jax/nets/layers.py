@@ -34,6 +34,11 @@ def at_least_float32(*arrays: Array) -> list[Array]:
     return [a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in arrays]
 
 
+def divisor(n: int, most: int) -> int:
+    """The largest divisor of `n` up to `most`, 1 at least: pieces of one size need one program."""
+    return next(d for d in range(max(1, min(n, most)), 0, -1) if n % d == 0)
+
+
 def per_channel(v: Float[Array, " c"], x: Array) -> Array:
     """`v`, one number a channel, shaped so that it broadcasts against `x`."""
     return v.reshape((1,) * (x.ndim - 1) + v.shape)
@@ -134,7 +139,7 @@ def _correlate_rows(x: Array, g: Array, *, k: int) -> Array:
     the sums, its moving address would keep the compiler from vectorising them.
     """
     (h, w, c), r, dtype = x.shape[-3:], k // 2, x.dtype
-    rows = next(n for n in (4, 3, 2, 1) if h % n == 0)
+    rows = divisor(h, 4)
     x, g = (a.reshape(-1, h, w, c) for a in at_least_float32(x, g))
     x = jnp.pad(x, [(0, 0), (r, r), (r, r), (0, 0)])
     b, blocks = x.shape[0], h // rows

@@ -23,6 +23,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from restore_jax.nets.layers import divisor
+
 TILE, TAPS = 4, 3
 SUMS = TILE + TAPS - 1
 
@@ -92,7 +94,7 @@ def winograd_correlate(x: Float[Array, "b h w c"], g: Float[Array, "b H W d"], p
     """
     b, rows, width, _ = g.shape
     x, g = _padded(x, pad, rows), jnp.pad(g, [(0, 0), (0, -rows % TILE), (0, 0), (0, 0)])
-    piece = next(n for n in range(max(1, min(b, PIECE_PX // (rows * width))), 0, -1) if b % n == 0)
+    piece = divisor(b, PIECE_PX // (rows * width))
 
     def row_products(i: Array) -> Float[Array, "6 3 c d"]:
         x_, g_ = (lax.dynamic_slice_in_dim(a, i * piece, piece) for a in (x, g))
