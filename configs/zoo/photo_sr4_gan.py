@@ -36,16 +36,17 @@ LOSSES = (
 def get_config(photographs: str = "") -> ConfigDict:
     config = photo_sr4.get_config(photographs)
     contest, regression = esrgan.get_config(), config.method
-    with config.unlocked():
+    with config.unlocked(), contest.method.unlocked():
         config.method = contest.method
+        config.method.view = ConfigDict(VIEW)
         for name in ("net", "precondition", "sampler"):
             config.method[name] = regression[name]
         config.method.rival = ConfigDict(RIVAL)
-        config.method.losses, config.method.view = LOSSES, ConfigDict(VIEW)
+        config.method.losses = LOSSES
         config.optim = contest.optim
     config.optim.optims.generator.rate, config.optim.optims.discriminator.rate = 6e-4, 1e-3
     config.label = "photo_sr4_gan"
-    config.images, config.batch_size, config.crop_px = 16_000, 8, 96
+    config.images, config.batch_size, config.crop_px = 8_000, 8, 96
     config.ema_half_life_images = 1_000
     config.log_every_images, config.checkpoint_every_images = 400, 2_000
     return config
