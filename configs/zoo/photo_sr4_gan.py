@@ -30,6 +30,7 @@ LOSSES = (
     {"name": "methods.gan.Term", "metric": {"name": "metrics.pixel.Charbonnier"}, "weight": 1.0},
     {"name": "methods.gan.Term", "metric": {"name": "metrics.perceptual.Perceptual"}, "weight": 5.0},
     {"name": "methods.gan.Term", "metric": {"name": "metrics.colour.Colour"}, "weight": 5.0},
+    {"name": "methods.gan.Term", "metric": {"name": "metrics.grid.Grid"}, "weight": 20.0},
 )
 
 
