@@ -4,11 +4,12 @@ python -m experiments.train --config configs/zoo/photo_student.py:PHOTOGRAPHS --
     --config.start outputs/zoo/photo_teacher
 
 It tunes consistency with a rival: what it says at a point of the bridge is what it says nearer to the photograph, and
-is to look like the photograph in pixels, in colours, in features, and to a rival that sees through a net trained on
-ImageNet, all from a place drawn anew. Three questions in four are put where restoring starts.
+is to look like the photograph in pixels, in colours, in features, without a grid that they would pay for, and to a
+rival that sees through a net trained on ImageNet, all from a place drawn anew. Three questions in four are put where
+restoring starts.
 
-What is shipped was first trained for 24,000 crops without views (`--config.method.view None`), which left a weave of
-two pixels on flat fur, and then for 20,000 with them (`--config.start photo_student`).
+What is shipped came of three runs, each from the one before (`--config.start`): 24,000 crops without views and without
+the grid's loss, 20,000 with views, 4,000 with both. docs/decisions/0023 says what each did.
 """
 
 from ml_collections import ConfigDict

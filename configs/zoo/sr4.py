@@ -3,7 +3,7 @@
 python -m experiments.train --config configs/zoo/sr4.py:PHOTOGRAPHS --workdir outputs/zoo/sr4
 
 What is shipped had six blocks a level for its first 56,000 crops (`--config.method.net.blocks 6`), and so has
-`photo_sr4`, which starts from it; the other four began as nothing (`--config.start sr4`).
+`photo_sr4`, which starts from it; the other four began as nothing (`--config.start sr4`), 105,000 crops before these.
 """
 
 from ml_collections import ConfigDict
@@ -12,4 +12,4 @@ from configs.zoo import super_resolution
 
 
 def get_config(photographs: str = "") -> ConfigDict:
-    return super_resolution(photographs, 4, images=105_000, blocks=10)
+    return super_resolution(photographs, 4, images=150_000, blocks=10)

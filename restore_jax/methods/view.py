@@ -17,8 +17,8 @@ class View:
 
     with (i_0, j_0) and the signs drawn for each picture of the batch, the same for all that are shown together. The
     pixels are only put elsewhere, so a distance between single pixels stays what it was. A network with strides looks
-    at every place from all sides by and by: from one, it rewards a pattern of the period of its first stride, which
-    it sees as brightness, edges or grain, and a generator that knows the places of its pixels learns to draw one.
+    at every place from all sides by and by: no phase of a pattern of its strides' period is better than another. What
+    it likes in any phase stays liked (`metrics.grid`).
 
     Raises:
         ValueError: `shift_px` below 1.
