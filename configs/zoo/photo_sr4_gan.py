@@ -5,9 +5,9 @@ python -m experiments.train --config configs/zoo/photo_sr4_gan.py:PHOTOGRAPHS --
 
 Losses of `configs/esrgan.py`: pixels, features, and a rival that sees no pairs. The rival sees through a net that was
 trained on ImageNet: in 300 steps of 8 crops the texture it asks for was there, where a patch discriminator of
-`configs/esrgan.py` had only begun. All see the pictures from a place drawn anew (`methods.view`), and a grid of single
-pixels, for which features that begin with a stride pay, is a loss of its own (docs/decisions/0023). After 8,000 crops
-that grid is absent, and a fainter one of three to four pixels is there instead, four times enlarged: not shipped.
+`configs/esrgan.py` had only begun. All see the pictures from a place drawn anew (`methods.view`). Features pay for a
+mesh of two to four pixels (docs/decisions/0023): what a picture has more of than the photograph, at any period, is a
+loss of its own, `metrics.spectrum`.
 """
 
 from ml_collections import ConfigDict
@@ -29,7 +29,7 @@ LOSSES = (
     {"name": "methods.gan.Term", "metric": {"name": "metrics.pixel.Charbonnier"}, "weight": 1.0},
     {"name": "methods.gan.Term", "metric": {"name": "metrics.perceptual.Perceptual"}, "weight": 5.0},
     {"name": "methods.gan.Term", "metric": {"name": "metrics.colour.Colour"}, "weight": 5.0},
-    {"name": "methods.gan.Term", "metric": {"name": "metrics.grid.Grid"}, "weight": 20.0},
+    {"name": "methods.gan.Term", "metric": {"name": "metrics.spectrum.Spectrum", "excess": True}, "weight": 600.0},
 )
 
 
@@ -46,7 +46,7 @@ def get_config(photographs: str = "") -> ConfigDict:
         config.optim = contest.optim
     config.optim.optims.generator.rate, config.optim.optims.discriminator.rate = 6e-4, 1e-3
     config.label = "photo_sr4_gan"
-    config.images, config.batch_size, config.crop_px = 8_000, 8, 96
+    config.images, config.batch_size, config.crop_px = 14_000, 8, 96
     config.ema_half_life_images = 1_000
     config.log_every_images, config.checkpoint_every_images = 400, 2_000
     return config

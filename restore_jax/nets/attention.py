@@ -212,9 +212,26 @@ def attend(
     """
     single = jnp.promote_types(q.dtype, jnp.float32)
     scores = jnp.matmul(q * q.shape[-1] ** -0.5, k.swapaxes(-1, -2), preferred_element_type=single)
-    scores = scores if bias is None else scores + bias.astype(single)
+    scores = scores if bias is None else biased(scores, bias.astype(single))
     scores = scores if same is None else jnp.where(same, scores, scores + MASKED)
     return jax.nn.softmax(scores).astype(v.dtype) @ v
+
+
+@jax.custom_jvp
+def biased(scores: Float[Array, "n heads t s"], bias: Float[Array, "1 heads t s"]) -> Float[Array, "n heads t s"]:
+    """`scores + bias`, whose derivative in `bias` is a dot: n ones by the n scores that a bias was added to.
+
+    On a CPU XLA takes a sum over the first axis ten times slower than that: a fifth of a training step of SwinIR.
+    """
+    return scores + bias
+
+
+@biased.defjvp
+def _biased_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (scores, bias), (scores_dot, bias_dot) = primals, tangents
+    n = scores.shape[0]
+    everywhere = jnp.ones((n, 1), bias_dot.dtype) @ bias_dot.reshape(1, -1)
+    return scores + bias, scores_dot + everywhere.reshape(scores.shape)
 
 
 def full_attention(
