@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from restore_jax.nets.conv import LANES, Conv, dense_conv
 from restore_jax.nets.edsr import DIV2K_MEAN, steps_of, steps_reach
-from restore_jax.nets.layers import PointwiseConv, depthwise_form, per_channel, pixel_shuffle
+from restore_jax.nets.layers import PointwiseConv, depthwise_form, divisor, per_channel, pixel_shuffle
 from restore_jax.nets.torch_weights import Unfit, Weights, shuffled
 
 CASCADE = 3  # units a block, and blocks
@@ -29,8 +29,8 @@ SCALES = (2, 3, 4)
 class GroupConv(nn.Module):
     """A 3x3 convolution in `groups` groups of channels that do not mix; of each, `shuffle` x `shuffle` pixels a place.
 
-    As one dense convolution a group. Where a group makes `LANES` channels or fewer, a CPU takes one over all, with a
-    kernel that is zero between groups: `groups` times the products, of which half are left (`nets.winograd`), in full
+    As one dense convolution a group. Groups that make `LANES` channels or fewer a CPU takes together up to twice as
+    many, with a kernel that is zero between groups: more products, of which half are left (`nets.winograd`), in full
     registers.
     """
 
@@ -46,14 +46,19 @@ class GroupConv(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if depthwise_form(x) == "shifts" and self.shuffle == 1 and self.features // self.groups <= LANES:
-            same_group = np.kron(np.eye(self.groups), np.ones((1, 1, shape[2], self.features // self.groups)))
-            out = dense_conv(x, jnp.tile(kernel, (1, 1, self.groups, 1)) * same_group.astype(kernel.dtype))
-            return out + per_channel(bias, out)
-        # Each group is finished before they are joined: joined first, all would be written twice.
-        groups = zip(*(jnp.split(a, self.groups, -1) for a in (x, kernel, bias)))
-        parts = [dense_conv(part, taps) + per_channel(b, part) for part, taps, b in groups]
-        return jnp.concatenate([pixel_shuffle(part, self.shuffle) for part in parts], -1)
+        wide = depthwise_form(x) == "shifts" and self.shuffle == 1
+        together = divisor(self.groups, 2 * LANES * self.groups // self.features) if wide else 1
+        same_group = np.kron(np.eye(together), np.ones((1, 1, shape[2], self.features // self.groups)))
+
+        def bundle(x, kernel, bias):
+            if together > 1:
+                kernel = jnp.tile(kernel, (1, 1, together, 1)) * same_group.astype(kernel.dtype)
+            out = dense_conv(x, kernel)
+            return pixel_shuffle(out + per_channel(bias, out), self.shuffle)
+
+        # Each part is finished before they are joined: joined first, all would be written twice.
+        parts = zip(*(jnp.split(a, self.groups // together, -1) for a in (x, kernel, bias)))
+        return jnp.concatenate([bundle(*part) for part in parts], -1)
 
 
 class Unit(nn.Module):
