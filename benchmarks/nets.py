@@ -37,8 +37,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.nets_ncnn import measure_ncnn
-from benchmarks.record import ROOT, record
+from benchmarks.record import ROOT, commit, record
 from benchmarks.side_by_side import ROUNDS, THREADS, difference, interleaved, must_agree
+from restore_jax import cpu
 from restore_jax.build import build
 from restore_jax.cpu import prepare
 from restore_jax.nets.torch_weights import recognise
@@ -242,6 +243,15 @@ def summary(rows: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def measured_before(again: bool) -> dict[str, Any]:
+    """The rows of a run that was stopped; where some are to be measured `again`, of the table, if of this processor."""
+    if PARTIAL.exists():
+        return json.loads(PARTIAL.read_text())
+    table = ROOT / "results" / "nets.json"
+    page = json.loads(table.read_text()) if again and table.exists() else None
+    return page["figures"]["rows"] if page and page["hardware"]["cpu"] == cpu.model() else {}
+
+
 def publish(kept: dict[str, Any], everything: list[str]) -> None:
     """`results/nets.json` of the rows that there are; it names those that are missing."""
     rows = {name: kept[name] for name in everything if name in kept}
@@ -295,7 +305,7 @@ def main() -> None:
         sys.exit("PyTorch is not installed: `pip install -e .[bench]`.")
     if hasattr(os, "sched_setaffinity"):  # for the processes to come: as many cores as threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-    kept = json.loads(PARTIAL.read_text()) if PARTIAL.exists() and not asked.quick else {}
+    kept = {} if asked.quick else measured_before(again=bool(asked.nets))
     if asked.table:
         publish(kept, everything)
         return
@@ -308,7 +318,7 @@ def main() -> None:
         if "error" in row:
             failed.append(name)
             continue
-        kept[name] = row
+        kept[name] = row | {"commit": commit()}
         if not asked.quick:
             PARTIAL.parent.mkdir(exist_ok=True)
             fresh = PARTIAL.with_suffix(".fresh")
@@ -316,7 +326,7 @@ def main() -> None:
             fresh.replace(PARTIAL)
     if not asked.quick and set(kept) >= set(everything):
         publish(kept, everything)
-        PARTIAL.unlink()
+        PARTIAL.unlink(missing_ok=True)
     if failed:
         sys.exit(
             f"without figures: {', '.join(failed)}; what is measured is kept, and the next run goes on from there."
