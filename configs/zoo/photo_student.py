@@ -9,7 +9,8 @@ rival that sees through a net trained on ImageNet, all from a place drawn anew. 
 restoring starts.
 
 What is shipped came of three runs, each from the one before (`--config.start`): 24,000 crops without views and without
-the grid's loss, 20,000 with views, 4,000 with both. docs/decisions/0023 says what each did.
+a loss of grids, 20,000 with views, 4,000 with `metrics.grid` at a weight of 20 in the place of `metrics.spectrum`, and
+with a weight of 5 for colours. docs/decisions/0023 says what each did.
 """
 
 from ml_collections import ConfigDict
