@@ -17,7 +17,8 @@ The clock is `benchmarks.side_by_side`. Each net runs in a fresh process with `r
 commands do; the memory is kept for all sides. SPAN beside ncnn is `benchmarks.nets_ncnn`: the published x4 weights,
 and the shipped `sr4` beside the same, ncnn with its own defaults (float16 storage where the CPU has it), two threads.
 
-What is measured is kept in `outputs/nets.partial.json` until all of the table is, whatever stops the run.
+What is measured is kept in `outputs/nets.partial.json` until all of the table is, whatever stops the run. Rows that are
+measured again take their places in the table; each says its commit.
 """
 
 import argparse
