@@ -42,7 +42,6 @@ from benchmarks.record import ROOT, commit, record
 from benchmarks.side_by_side import ROUNDS, THREADS, difference, interleaved, must_agree
 from restore_jax import cpu
 from restore_jax.build import build
-from restore_jax.cpu import prepare
 from restore_jax.nets.torch_weights import recognise
 
 PARTIAL = ROOT / "outputs" / "nets.partial.json"
@@ -294,7 +293,7 @@ def main() -> None:
     parser.add_argument("--one", choices=everything, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        prepare()
+        cpu.prepare()
         row = (
             measure_ncnn(asked.quick)
             if asked.one == "span_vs_ncnn"

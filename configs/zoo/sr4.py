@@ -3,7 +3,8 @@
 python -m experiments.train --config configs/zoo/sr4.py:PHOTOGRAPHS --workdir outputs/zoo/sr4
 
 What is shipped had six blocks a level for its first 56,000 crops (`--config.method.net.blocks 6`), and so has
-`photo_sr4`, which starts from it; the other four began as nothing (`--config.start sr4`), 105,000 crops before these.
+`photo_sr4`, which starts from it; the other four began as nothing (`--config.start sr4`): 105,000 crops, the
+150,000 of this recipe, and 110,000 more (`--config.images 110000`).
 """
 
 from ml_collections import ConfigDict

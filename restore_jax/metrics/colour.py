@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.metrics.pixel import same_shape, unit_range
+from restore_jax.metrics.pixel import length, same_shape, unit_range
 from restore_jax.nets.layers import pad_to_multiple
 
 
@@ -45,7 +45,7 @@ class Colour:
         *batch, h, w, c = error.shape
         squares = error.reshape(*batch, h // side, side, w // side, side, c)
         means = jnp.mean(squares, axis=(-4, -2))
-        return jnp.mean(jnp.sqrt(means**2 + self.eps**2) - self.eps, axis=(-3, -2, -1))
+        return jnp.mean(length(means**2, self.eps), axis=(-3, -2, -1))
 
 
 EXAMPLES = ({"name": "metrics.colour.Colour"}, {"name": "metrics.colour.Colour", "window_px": 5})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.metrics.pixel import same_shape, unit_range
+from restore_jax.metrics.pixel import length, same_shape, unit_range
 from restore_jax.nets.layers import pad_to_multiple
 
 
@@ -49,7 +49,7 @@ class Grid:
         even = cells[..., 0, :, :, :] + cells[..., 1, :, :, :]
         each = (rows.sum(-2), even[..., 0, :] - even[..., 1, :], rows[..., 0, :] - rows[..., 1, :])
         amplitudes = jnp.stack(each) / 4
-        return jnp.mean(jnp.sqrt(amplitudes**2 + self.eps**2) - self.eps, axis=(0, -3, -2, -1))
+        return jnp.mean(length(amplitudes**2, self.eps), axis=(0, -3, -2, -1))
 
 
 EXAMPLES = ({"name": "metrics.grid.Grid"}, {"name": "metrics.grid.Grid", "window_px": 4})

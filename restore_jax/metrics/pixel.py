@@ -13,6 +13,11 @@ from restore_jax.ops.color import studio_luma
 BEYOND = 8.0
 
 
+def length(squared: Float[Array, "..."], eps: float) -> Float[Array, "..."]:
+    """`sqrt(squared + eps^2) - eps`: the size of a number whose square this is, smooth at 0."""
+    return jnp.sqrt(squared + eps**2) - eps
+
+
 def same_shape(x_hat: Float[Array, "..."], x: Float[Array, "..."]) -> None:
     """Raises ValueError unless both pictures have one shape and are of floats: a metric never broadcasts."""
     for picture in (x_hat, x):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from restore_jax.metrics.pixel import same_shape, unit_range
+from restore_jax.metrics.pixel import length, same_shape, unit_range
 from restore_jax.nets.layers import pad_to_multiple
 
 
@@ -45,7 +45,7 @@ class Spectrum:
         same_shape(x_hat, x)
         over = self._amplitudes(x_hat) - self._amplitudes(x)
         counted = jnp.maximum(over, 0.0) if self.excess else over
-        return jnp.mean(self._length(counted**2), axis=tuple(range(x.ndim - 3, over.ndim)))
+        return jnp.mean(length(counted**2, self.eps), axis=tuple(range(x.ndim - 3, over.ndim)))
 
     def _amplitudes(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b _ _ c _"]:
         side = self.window_px
@@ -58,15 +58,10 @@ class Spectrum:
         squares = jnp.moveaxis(squares, (-4, -2), (-2, -1))  # [..., rows, columns, c, side, side]
         hann = 0.5 - 0.5 * jnp.cos(2 * jnp.pi * (jnp.arange(side) + 0.5) / side)
         window = (jnp.outer(hann, hann) / jnp.sum(hann) ** 2).reshape((1,) * (squares.ndim - 2) + (side, side))
-        centred = squares - jnp.sum(
-            squares * window, axis=(-2, -1), keepdims=True
-        )  # else a cast leaks to the next waves
-        waves = jnp.fft.fft2(centred * window)
+        mean = jnp.sum(squares * window, axis=(-2, -1), keepdims=True)  # taken off, else a cast leaks to the next waves
+        waves = jnp.fft.fft2((squares - mean) * window)
         power = (waves.real**2 + waves.imag**2).reshape(*waves.shape[:-2], -1)[..., 1:]
-        return self._length(power)
-
-    def _length(self, squared: Array) -> Array:
-        return jnp.sqrt(squared + self.eps**2) - self.eps
+        return length(power, self.eps)
 
 
 EXAMPLES = (
