@@ -26,15 +26,6 @@ RIVAL = {
     "weight": 0.05,
     "sees": False,
 }
-VIEW = {"name": "methods.view.View"}
-
-# Features weigh most: what they ask for can be seen in y, and half of what the rival asks for cannot.
-LOSSES = (
-    {"name": "methods.gan.Term", "metric": {"name": "metrics.pixel.Charbonnier"}, "weight": 0.25},
-    {"name": "methods.gan.Term", "metric": {"name": "metrics.perceptual.Perceptual"}, "weight": 5.0},
-    {"name": "methods.gan.Term", "metric": {"name": "metrics.colour.Colour"}, "weight": 100.0},
-    {"name": "methods.gan.Term", "metric": {"name": "metrics.spectrum.Spectrum", "excess": True}, "weight": 600.0},
-)
 
 
 def get_config(photographs: str = "") -> ConfigDict:
@@ -42,11 +33,9 @@ def get_config(photographs: str = "") -> ConfigDict:
     contest, regression = esrgan.get_config(), config.method
     with config.unlocked(), contest.method.unlocked():
         config.method = contest.method
-        config.method.view = ConfigDict(VIEW)
         for name in ("net", "precondition", "sampler"):
             config.method[name] = regression[name]
         config.method.rival = ConfigDict(RIVAL)
-        config.method.losses = LOSSES
         config.optim = contest.optim
     config.optim.optims.generator.rate, config.optim.optims.discriminator.rate = 6e-4, 1e-3
     config.label = "photo_sr4_gan"

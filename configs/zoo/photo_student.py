@@ -16,8 +16,9 @@ docs/decisions/0023 says what each did.
 
 from ml_collections import ConfigDict
 
+from configs.esrgan import LOSSES, VIEW
 from configs.zoo import SNAPSHOT, recipe
-from configs.zoo.photo_sr4_gan import LOSSES, RIVAL, VIEW
+from configs.zoo.photo_sr4_gan import RIVAL
 from configs.zoo.photo_teacher import AROUND, BRIDGE, TOLD
 
 RATE = {"name": "train.optim.AdamW", "rate": 1e-3, "final": 0.1}
