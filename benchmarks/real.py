@@ -29,7 +29,7 @@ from restore_jax.infer.load import load
 from restore_jax.infer.tile import Tile
 from restore_jax.methods.model import read_model
 from restore_jax.methods.regression import Cubic
-from restore_jax.metrics.niqe import PATCH_PX, Niqe
+from restore_jax.metrics.niqe import Niqe
 from restore_jax.photo.write import write
 
 SCALE, SHOWN, DETAIL_PX, THREADS = 4, 5, 256, 2
@@ -90,9 +90,8 @@ def main() -> None:
                 start = time.perf_counter()
                 x_hat = np.clip(enlarge(y), 0, 1).astype(np.float32)
                 found[label]["seconds"] += time.perf_counter() - start
-                h, w = (side // PATCH_PX * PATCH_PX for side in x_hat.shape[:2])
                 found[label]["megapixels"] += x_hat.shape[0] * x_hat.shape[1] / 1e6
-                found[label]["niqe"].append(float(niqe(jnp.asarray(x_hat[:h, :w]))))
+                found[label]["niqe"].append(float(niqe(jnp.asarray(x_hat))))
                 top, left = ((side - DETAIL_PX) // 2 for side in x_hat.shape[:2])
                 if i < SHOWN:
                     detail = x_hat[top : top + DETAIL_PX, left : left + DETAIL_PX]

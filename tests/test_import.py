@@ -1,5 +1,6 @@
 """What `import restore_jax` loads and costs, and that tests import it with its shapes checked."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -71,3 +72,21 @@ def test_shapes_are_checked_in_tests():
 def test_ranks_do_not_mix_in_tests():
     with pytest.raises(ValueError, match="rank_promotion"):
         jnp.zeros((2, 3)) + jnp.zeros(3)
+
+
+def commands() -> list[str]:
+    """Every module of the folders whose modules are run, by name."""
+    root = Path(restore_jax.__file__).parents[1]
+    paths = [path for folder in ("benchmarks", "experiments") for path in (root / folder).rglob("*.py")]
+    return sorted(".".join(path.relative_to(root).with_suffix("").parts) for path in paths)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_what_a_command_imports_is_there(name):
+    """What is imported from this project; a library that is not installed is the only excuse."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if str(missing.name).partition(".")[0] in ("restore_jax", "benchmarks", "experiments", "configs"):
+            raise
+        pytest.skip(f"{name} wants {missing.name}, which is not installed.")
