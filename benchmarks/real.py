@@ -33,6 +33,7 @@ from restore_jax.metrics.niqe import Niqe
 from restore_jax.photo.write import write
 
 SCALE, SHOWN, DETAIL_PX, THREADS = 4, 5, 256, 2
+FAR = 0.1  # of the range: a mean difference that no noise in y explains
 PEER = "realesrgan-x4plus"
 Enlarge = Callable[[np.ndarray], np.ndarray]
 
@@ -57,11 +58,24 @@ def peer() -> Enlarge | None:
     net.load_model(str(path.with_suffix(".bin")))
 
     def enlarge(y: np.ndarray) -> np.ndarray:
+        planes = np.ascontiguousarray(y.transpose(2, 0, 1))  # an ncnn.Mat of an array does not keep it alive
         extractor = net.create_extractor()
-        extractor.input("data", ncnn.Mat(np.ascontiguousarray(y.transpose(2, 0, 1))).clone())
+        extractor.input("data", ncnn.Mat(planes).clone())
         return np.array(extractor.extract("output")[1]).transpose(1, 2, 0)
 
     return enlarge
+
+
+def must_show(y: np.ndarray, x_hat: np.ndarray, label: str) -> None:
+    """Refuses what is not an enlargement of y, such as a program's memory that was read too late.
+
+    Raises:
+        SystemExit: the mean of each `SCALE` x `SCALE` pixels differs from y by more than `FAR`, on average.
+    """
+    h, w, c = y.shape
+    apart = float(np.abs(x_hat.reshape(h, SCALE, w, SCALE, c).mean((1, 3)) - y).mean())
+    if not apart <= FAR:
+        raise SystemExit(f"{label}: what it made is {apart:.2f} from the picture it was given, {FAR} is allowed")
 
 
 def main() -> None:
@@ -90,6 +104,7 @@ def main() -> None:
                 start = time.perf_counter()
                 x_hat = np.clip(enlarge(y), 0, 1).astype(np.float32)
                 found[label]["seconds"] += time.perf_counter() - start
+                must_show(y, x_hat, f"{name}, {label}")
                 found[label]["megapixels"] += x_hat.shape[0] * x_hat.shape[1] / 1e6
                 found[label]["niqe"].append(float(niqe(jnp.asarray(x_hat))))
                 top, left = ((side - DETAIL_PX) // 2 for side in x_hat.shape[:2])
