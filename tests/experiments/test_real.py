@@ -19,7 +19,10 @@ def test_an_enlargement_is_accepted(noise):
     must_show(y, y.repeat(SCALE, 0).repeat(SCALE, 1) + noise, "repeated")
 
 
-@pytest.mark.parametrize("wrong", [lambda x: 1 - x, lambda x: x * np.nan, lambda x: x + 1.01 * FAR], ids=str)
+WRONG = {"negative": lambda x: 1 - x, "not finite": lambda x: x * np.nan, "brighter": lambda x: x + 1.01 * FAR}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_anything_else_is_refused(wrong):
     y = picture(0)
     with pytest.raises(SystemExit, match="wrong: what it made"):
