@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
         licence = model.provenance.get("licence", "unknown")
         architecture = model.architecture.rpartition(".")[2]
         print(
-            f"{name:<16} {model.task or '-':<8} x{model.scale}  {architecture:<10} "
+            f"{name:<18} {model.task or '-':<8} x{model.scale}  {architecture:<10} "
             f"{model.parameters:>9,} parameters {size:5.1f} MB  {licence}"
         )
         for figure, value in model.figures.items():

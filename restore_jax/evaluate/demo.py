@@ -52,7 +52,7 @@ class Shown:
     def __str__(self) -> str:
         plural = "" if self.nfe == 1 else "s"
         return (
-            f"{self.name:<16} {self.before_db:6.2f} dB -> {self.after_db:6.2f} dB   "
+            f"{self.name:<18} {self.before_db:6.2f} dB -> {self.after_db:6.2f} dB   "
             f"{self.nfe:>3} evaluation{plural:<1}   {self.seconds:6.2f} s"
         )
 
