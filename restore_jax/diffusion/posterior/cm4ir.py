@@ -10,6 +10,7 @@ from restore_jax.core import Denoiser, Keys, Observation
 from restore_jax.diffusion.posterior.measurement import Measurement
 from restore_jax.diffusion.sampler import noise_images
 from restore_jax.ops.filter import gaussian_weights
+from restore_jax.ops.resize import separable
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Cm4ir:
         x, mixed = correct(jnp.full(obs.x_shape, 0.5, obs.y.dtype)), noise[0]
         for std in self.smooth_px:
             rows, cols = (gaussian_weights(side, std, x.dtype) for side in x.shape[-3:-1])
-            x = correct(jnp.einsum("pi,qj,...ijc->...pqc", rows, cols, x))
+            x = correct(separable(x, rows, cols))
         for k, sigma in enumerate(self.sigmas):
             x_t = x + sigma * mixed
             x = correct(denoise(x_t, jnp.asarray(sigma, x.dtype)))
